@@ -1,0 +1,61 @@
+"""TensorFlow Probability for whichever backend Keras runs on."""
+
+import keras
+
+name = keras.backend.backend()
+
+if name == "tensorflow":
+    import tensorflow_probability as tfp
+elif name == "jax":
+    import jax.interpreters.xla as _xla
+
+    # TFP 0.25 reads this name, which newer JAX keeps elsewhere.
+    if not hasattr(_xla, "pytype_aval_mappings"):
+        from jax._src.core import pytype_aval_mappings
+
+        _xla.pytype_aval_mappings = pytype_aval_mappings
+    from tensorflow_probability.substrates import jax as tfp
+else:
+    raise ImportError(
+        f"flowzoo runs on Keras's 'tensorflow' and 'jax' backends, but Keras is using {name!r}. "
+        "Set the environment variable KERAS_BACKEND to one of the two before Python starts."
+    )
+
+tfb = tfp.bijectors
+tfd = tfp.distributions
+
+
+def seed_state(seed):
+    """The state of a `keras.random.SeedGenerator` that starts from the integer `seed`."""
+    dtype = "int64" if name == "tensorflow" else "uint32"
+    return keras.ops.convert_to_tensor([seed % 2**31, 0], dtype=dtype)
+
+
+def random_key(seed):
+    """A stateless TFP seed from an integer or a `keras.random.SeedGenerator`.
+
+    Returns: an integer tensor of shape (2,) that `tfd.Distribution.sample(seed=...)` accepts.
+    """
+    state = seed.next() if isinstance(seed, keras.random.SeedGenerator) else seed_state(seed)
+    return keras.ops.cast(state, "int32" if name == "tensorflow" else "uint32")
+
+
+def compiled(model, method):
+    """`method` compiled to one graph, which sees the present weights of `model` at every call.
+
+    `method` takes and returns tensors alone. JAX would bake weights that it finds in a closure
+    into the program as constants, so there they are passed as arguments.
+    """
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return tf.function(method, reduce_retracing=True)
+
+    import jax
+
+    @jax.jit
+    def run(values, *inputs):
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
+            return method(*inputs)
+
+    return lambda *inputs: run([v.value for v in model.variables], *inputs)

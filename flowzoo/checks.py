@@ -1,0 +1,70 @@
+"""Checks of what users pass in, with messages that say what was given, expected and to be done."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def positive_integer(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer; got {value!r}.")
+    return int(value)
+
+
+def shape(name, value):
+    """A shape as a tuple of positive integers; an integer D stands for (D,)."""
+    if isinstance(value, (int, np.integer)):
+        value = (value,)
+    if not isinstance(value, (tuple, list)) or not value:
+        raise ValueError(f"{name} must be a tuple of positive integers such as (2,); got {value!r}.")
+    return tuple(positive_integer(f"each entry of {name}", size) for size in value)
+
+
+def hidden_units(value):
+    """The widths of hidden layers as a tuple; an integer stands for one layer."""
+    if isinstance(value, (int, np.integer)):
+        value = (value,)
+    if not isinstance(value, (tuple, list)) or not value:
+        raise ValueError(
+            f"hidden_units must be the widths of the hidden layers, such as (64, 64); got {value!r}."
+        )
+    return tuple(positive_integer("each entry of hidden_units", units) for units in value)
+
+
+def choice(name, value, choices):
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}.")
+    return value
+
+
+def batch(name, value, event_shape, dtype):
+    """`value` as a tensor of shape (batch, *event_shape) and floating dtype.
+
+    Raises: TypeError for values that are no numbers; ValueError for a wrong shape, an empty
+    batch, and (where the values can be seen, that is outside compiled code) NaN or infinity.
+    """
+    if value is None:
+        raise ValueError(f"{name} is missing: expected an array of shape (batch, {_sizes(event_shape)}).")
+    if not keras.ops.is_tensor(value):
+        value = np.asarray(value)
+        if value.dtype.kind not in "buif":
+            raise TypeError(f"{name} must be an array of numbers; got dtype {value.dtype}.")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{name} has NaN or infinite values; remove or replace them first.")
+    given = tuple(value.shape)
+    if len(given) != 1 + len(event_shape) or any(
+        got is not None and got != wanted for got, wanted in zip(given[1:], event_shape, strict=True)
+    ):
+        hint = ""
+        if given == tuple(event_shape):
+            hint = f" For a single example, add a batch axis: {name}[None]."
+        raise ValueError(
+            f"{name} must have shape (batch, {_sizes(event_shape)}); got shape {given}.{hint}"
+        )
+    if given[0] == 0:
+        raise ValueError(f"{name} is an empty batch: its shape is {given}. Give at least one example.")
+    return ops.cast(ops.convert_to_tensor(value), dtype)
+
+
+def _sizes(event_shape):
+    return ", ".join(map(str, event_shape))

@@ -1,0 +1,15 @@
+"""Names that the doctests of the package use without importing them."""
+
+import keras
+import numpy as np
+import pytest
+
+import flowzoo
+
+
+@pytest.fixture(autouse=True)
+def doctest_names(doctest_namespace):
+    keras.utils.set_random_seed(0)
+    doctest_namespace.update(
+        flowzoo=flowzoo, keras=keras, np=np, Flow=flowzoo.Flow, FlowLayer=flowzoo.layers.FlowLayer
+    )

@@ -1,0 +1,373 @@
+"""The model that every flow of the zoo is."""
+
+import itertools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import backend, checks, variational
+from flowzoo.backend import tfd
+from flowzoo.base import BASES, base_distribution
+from flowzoo.bijector import FlowBijector
+from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.layers.preprocessing import Dequantize
+from flowzoo.metrics import bits_per_dim
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Flow(keras.Model):
+    """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
+
+    With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
+    space of the data that the user gives.
+
+    Arguments:
+        flow_layers: list of flow layers, latent to data: sampling runs them first to last.
+        event_shape: shape of one example; an integer D stands for (D,).
+        context_shape: shape of one example's context for a conditional flow p(x | c), or None.
+        base: "normal", "logistic" or "uniform".
+
+    A flow whose last layer (the data end) is `flowzoo.layers.Dequantize` is an image flow: it
+    takes integers, its samples are uint8, and `fit` reports `bits_per_dim`.
+
+    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or does not fit.
+
+    Example:
+        >>> layers = [
+        ...     flowzoo.layers.AffineCoupling(flowzoo.networks.MLP((32, 32)), swap=i % 2 == 1)
+        ...     for i in range(4)
+        ... ]
+        >>> flow = Flow(layers, event_shape=2)
+        >>> flow.compile(optimizer="adam")
+        >>> history = flow.fit(np.random.normal(size=(256, 2)), epochs=2, verbose=0)
+        >>> tuple(flow.log_prob(np.zeros((5, 2))).shape)
+        (5,)
+        >>> tuple(flow.sample(3, seed=0).shape)
+        (3, 2)
+    """
+
+    def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
+        super().__init__(name=name, autocast=False, **kwargs)
+        self.event_shape = checks.shape("event_shape", event_shape)
+        self.context_shape = None if context_shape is None else checks.shape("context_shape", context_shape)
+        self.base = checks.choice("base", base, BASES)
+        self.flow_layers = _checked_layers(flow_layers)
+        self.dimensions = math.prod(self.event_shape)
+        self.seed_generator = keras.random.SeedGenerator()
+        if self.is_image_flow:
+            self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
+        self._compiled_methods = {}
+        self.build((None, *self.event_shape))
+
+    def build(self, input_shape=None):
+        """Builds every layer, so that nothing is left to build while `fit` traces."""
+        if self.built:
+            return
+        shape = (None, *self.event_shape)
+        context_shape = None if self.context_shape is None else (None, math.prod(self.context_shape))
+        for layer in reversed(self.flow_layers):
+            if not layer.built:
+                layer.build(shape, context_shape)
+            shape = tuple(layer.compute_output_shape(shape))
+        self.latent_shape = shape[1:]
+        if math.prod(self.latent_shape) != self.dimensions:
+            raise ValueError(
+                f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
+                "which has another number of dimensions; a flow must keep it."
+            )
+        self.built = True
+
+    @property
+    def is_image_flow(self):
+        """Whether the data are integers (pixels), by a Dequantize layer at the data end."""
+        return bool(self.flow_layers) and isinstance(self.flow_layers[-1], Dequantize)
+
+    # One pass each way, on checked tensors; the latent is one flat vector.
+
+    def forward_and_log_det(self, z, context=None):
+        """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
+        context = self._flat_context(context)
+        x = ops.reshape(z, (-1, *self.latent_shape))
+        total = ops.zeros_like(x[(slice(None), *[0] * len(self.latent_shape))])
+        for layer in self.flow_layers:
+            x, log_det = layer.forward_and_log_det(x, context)
+            total = total + log_det
+        return x, total
+
+    def inverse_and_log_det(self, x, context=None):
+        """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,)."""
+        z, log_dets = self._inverse(x, context)
+        return z, sum(log_dets, start=ops.zeros_like(z[:, 0]))
+
+    def inverse_and_log_dets(self, x, context=None, *, seed=None):
+        """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
+        return self._inverse(self._data(x), self._context(context), seed)
+
+    def _inverse(self, x, context, seed=None):
+        if seed is not None:
+            for layer in self._flatten_layers():
+                if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
+                    layer.seed_generator.state.assign(backend.seed_state(seed))
+        context = self._flat_context(context)
+        log_dets = []
+        for layer in reversed(self.flow_layers):
+            x, log_det = layer.inverse_and_log_det(x, context)
+            log_dets.append(log_det)
+        return ops.reshape(x, (-1, self.dimensions)), log_dets
+
+    def _flat_context(self, context):
+        return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
+
+    def _log_prob(self, x, context):
+        z, log_det = self.inverse_and_log_det(x, context)
+        return self.base_distribution.log_prob(z) + log_det
+
+    # What users call.
+
+    def log_prob(self, x, context=None, *, seed=None):
+        """Log-density of `x` in nats, in the space of the data (pixels for image flows).
+
+        Arguments:
+            x: (batch, *event_shape).
+            context: (batch, *context_shape), for a conditional flow.
+            seed: integer that fixes the dequantisation noise of an image flow.
+
+        Returns: tensor (batch,). For many examples, `predict` does the same in batches.
+        Raises: ValueError or TypeError for input of a wrong kind, shape, or with NaN.
+        """
+        z, log_dets = self.inverse_and_log_dets(x, context, seed=seed)
+        return self.base_distribution.log_prob(z) + sum(log_dets, start=ops.zeros_like(z[:, 0]))
+
+    def bits_per_dim(self, x, context=None, *, seed=None):
+        """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
+        if not self.is_image_flow:
+            raise ValueError(
+                f"bits_per_dim is for image flows, whose data are integers; {self.name} models real "
+                "numbers, for which bits depend on the unit. Use log_prob, in nats."
+            )
+        return bits_per_dim(self.log_prob(x, context, seed=seed), self.dimensions)
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None):
+        """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
+
+        Arguments:
+            n: number of samples.
+            context: for a conditional flow, (n, *context_shape), or one example of
+                `context_shape` for all samples.
+            temperature: the base's sample is multiplied by it; under 1, likelier samples.
+            seed: integer or `keras.random.SeedGenerator`; without it, the flow's own generator.
+        """
+        n = checks.positive_integer("n", n)
+        if not temperature >= 0:
+            raise ValueError(f"temperature must not be negative; got {temperature!r}.")
+        if context is not None and self.context_shape is not None:
+            context = ops.convert_to_tensor(context)
+            if tuple(context.shape) == self.context_shape:
+                context = ops.broadcast_to(context, (n, *self.context_shape))
+        key = backend.random_key(self.seed_generator if seed is None else seed)
+        z = temperature * self.base_distribution.sample(n, seed=key)
+        return self.decode(z, context)
+
+    def encode(self, x, context=None, *, seed=None):
+        """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
+        return self.inverse_and_log_dets(x, context, seed=seed)[0]
+
+    def decode(self, z, context=None):
+        """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
+        z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
+        context = self._context(context, examples=z.shape[0])
+        if "decode" not in self._compiled_methods:
+            self._compiled_methods["decode"] = backend.compiled(
+                self, lambda z, *context: self.forward_and_log_det(z, *context)[0]
+            )
+        x = self._compiled_methods["decode"](z, *([] if context is None else [context]))
+        if self.is_image_flow and self.flow_layers[-1].bins <= 256:
+            return ops.cast(x, "uint8")
+        return x
+
+    @property
+    def base_distribution(self):
+        """The distribution of the flat latent, a `tfd.Distribution` made afresh."""
+        return base_distribution(self.base, self.dimensions, self.variable_dtype)
+
+    @property
+    def bijector(self):
+        """The flow as a `tfb.Bijector`, flat latent to data, made afresh at each access."""
+        return FlowBijector(self, (self.dimensions,), self.event_shape, self.variable_dtype, self.name)
+
+    @property
+    def distribution(self):
+        """The flow as a `tfd.TransformedDistribution`, made afresh at each access.
+
+        A conditional flow's takes the context flat: `flow.distribution.log_prob(x, context=c)`.
+        """
+        return tfd.TransformedDistribution(
+            self.base_distribution,
+            self.bijector,
+            kwargs_split_fn=lambda kwargs: ({}, kwargs),
+            name=self.name,
+        )
+
+    # Training.
+
+    def initialize(self, x, context=None):
+        """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
+        x, context = self._data(x), self._flat_context(self._context(context))
+        for layer in reversed(self.flow_layers):
+            layer.initialize(x, context)
+            x, _ = layer.inverse_and_log_det(x, context)
+
+    def fit(self, x=None, y=None, **kwargs):
+        """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
+
+        Data are arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of
+        batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
+        (x, c). All other arguments are those of Keras.
+        """
+        x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
+        return super().fit(x, y, **kwargs)
+
+    def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
+        """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""
+        return variational.fit_variational(self, target_log_prob_fn, steps=steps, **kwargs)
+
+    def _initialize_from(self, x, y, batch_size):
+        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
+        if x is None:
+            raise ValueError("fit needs data: x is None.")
+        if isinstance(x, keras.utils.PyDataset):
+            first = x[0]
+        elif hasattr(x, "__next__"):
+            first = next(x)
+            x = (batch for batch in itertools.chain([first], x))
+        elif _is_arrays(x):
+            self._pair((x,) if y is None else (x, y), check=True)
+            first = keras.tree.map_structure(lambda a: a[:batch_size], x if y is None else (x, y))
+        else:
+            first = next(iter(x))
+        inputs, _ = self._pair(first if isinstance(first, tuple) else (first,))
+        self.initialize(*(inputs if self.context_shape is not None else [inputs]))
+        return x
+
+    def call(self, inputs):
+        """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
+        if self.context_shape is None:
+            return self._log_prob(self._data(inputs), None)
+        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+            raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
+        return self._log_prob(self._data(inputs[0]), self._context(inputs[1]))
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if self.loss is not None:
+            raise ValueError(
+                "A flow trains by maximum likelihood and takes no loss: call compile(optimizer=...)."
+            )
+        negative_log_prob = -y_pred
+        if sample_weight is not None:
+            negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
+        return sum(self.losses, start=ops.mean(negative_log_prob))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self.is_image_flow:
+            self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred, self.dimensions), sample_weight)
+        return super().compute_metrics(x, y, None, sample_weight)
+
+    def train_step(self, *state_and_data):
+        return super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def test_step(self, *state_and_data):
+        return super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def predict_step(self, *state_and_data):
+        return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def _packed(self, data):
+        inputs, sample_weight = self._pair(data)
+        return (inputs, None, sample_weight)
+
+    def _pair(self, data, check=False):
+        """(inputs of `call`, sample_weight) from what a dataset gives."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if self.context_shape is None:
+            if y is not None or isinstance(x, (tuple, list)):
+                raise ValueError(
+                    f"{self.name} takes no context, but the data are pairs. Give x alone, or build the "
+                    "flow with context_shape=."
+                )
+            inputs = x
+        else:
+            inputs = (x, y) if y is not None else x
+            if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+                raise ValueError(
+                    f"{self.name} is conditional and needs pairs (x, context); the data hold x alone. "
+                    f"Give fit((x, context)), with context of shape (batch, {self.context_shape})."
+                )
+        if check:
+            self._data(inputs if self.context_shape is None else inputs[0])
+            if self.context_shape is not None:
+                self._context(inputs[1])
+        return inputs, sample_weight
+
+    # Checks of input.
+
+    def _data(self, x):
+        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+
+    def _context(self, context, examples=None):
+        if self.context_shape is None:
+            if context is not None:
+                raise ValueError(f"{self.name} takes no context; build it with context_shape= to use one.")
+            return None
+        context = checks.batch("context", context, self.context_shape, self.variable_dtype)
+        if examples is not None and context.shape[0] not in (None, examples):
+            raise ValueError(f"context has {context.shape[0]} examples, but there are {examples} of z.")
+        return context
+
+    # Keras.
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "flow_layers": [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers],
+            "event_shape": self.event_shape,
+            "context_shape": self.context_shape,
+            "base": self.base,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        if "flow_layers" in config:
+            layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
+            config = {**config, "flow_layers": layers}
+        return cls(**config)
+
+    def __repr__(self):
+        rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]
+        if self.context_shape is not None:
+            rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
+        rows.append(f"  {self.base} latent ({self.dimensions},)")
+        rows += [f"  -> {layer.name} {type(layer).__name__}" for layer in self.flow_layers]
+        return "\n".join(rows) + f"\n  -> data {self.event_shape}"
+
+
+def _checked_layers(flow_layers):
+    flow_layers = list(flow_layers)
+    for i, layer in enumerate(flow_layers):
+        if not isinstance(layer, FlowLayer):
+            raise ValueError(f"flow_layers[{i}] is not a flow layer but {layer!r}.")
+        for j in range(i):
+            if flow_layers[j] is layer:
+                raise ValueError(
+                    f"flow_layers[{j}] and flow_layers[{i}] are the same layer, so they would share their "
+                    "weights. Make each layer of its own: [make_layer() for _ in range(n)], not [layer] * n."
+                )
+    return flow_layers
+
+
+def _is_arrays(x):
+    return all(
+        isinstance(part, np.ndarray) or ops.is_tensor(part) or np.isscalar(part)
+        for part in keras.tree.flatten(x)
+    )

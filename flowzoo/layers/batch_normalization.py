@@ -1,0 +1,97 @@
+"""Batch normalisation as a flow layer."""
+
+import keras
+from keras import ops
+
+from flowzoo.layers.flow_layer import FlowLayer, positions
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class BatchNormalization(FlowLayer):
+    """z = exp(g) * (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
+
+    In training, mean and variance are those of the batch, and the gradient passes through them;
+    elsewhere they are the running averages. log_det is minus the sum of g and of
+    -log(variance + epsilon) / 2, times H * W for images.
+
+    References:
+        Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.7
+        Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017, arXiv:1705.07057)
+
+    Arguments:
+        momentum: of the running averages.
+        epsilon: added to the variance.
+
+    Example:
+        >>> layer = flowzoo.layers.BatchNormalization()
+        >>> layer.build((None, 3))
+        >>> tuple(layer.inverse_and_log_det(keras.ops.ones((5, 3)))[0].shape)
+        (5, 3)
+    """
+
+    def __init__(self, *, momentum=0.99, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1); got {momentum!r}.")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive; got {epsilon!r}.")
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.statistics = BatchStatistics(momentum, dtype=self.dtype_policy, name="statistics")
+
+    def build(self, input_shape, context_shape=None):
+        self.positions = positions(input_shape)
+        self.statistics.build(input_shape)
+        size = input_shape[-1]
+        self.gamma = self.add_weight(shape=(size,), initializer="zeros", name="gamma")
+        self.beta = self.add_weight(shape=(size,), initializer="zeros", name="beta")
+
+    def _log_det(self, log_scale, values):
+        return self.per_example(self.positions * ops.sum(log_scale), values)
+
+    def _log_scale(self, variance):
+        return self.gamma - 0.5 * ops.log(variance + self.epsilon)
+
+    def forward_and_log_det(self, z, context=None):
+        mean, variance = self.statistics.mean, self.statistics.variance
+        log_scale = self._log_scale(variance)
+        return (z - self.beta) * ops.exp(-log_scale) + mean, -self._log_det(log_scale, z)
+
+    def inverse_and_log_det(self, x, context=None):
+        mean, variance = self.statistics(x)
+        log_scale = self._log_scale(variance)
+        return (x - mean) * ops.exp(log_scale) + self.beta, self._log_det(log_scale, x)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+class BatchStatistics(keras.layers.Layer):
+    """Mean and variance of the batch in training, the running averages elsewhere.
+
+    A layer of its own, so that Keras hands `training` to it from the model's call.
+    """
+
+    def __init__(self, momentum, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.momentum = momentum
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.mean = self.add_weight(
+            shape=(size,), initializer="zeros", trainable=False, autocast=False, name="mean"
+        )
+        self.variance = self.add_weight(
+            shape=(size,), initializer="ones", trainable=False, autocast=False, name="variance"
+        )
+
+    def call(self, x, training=False):
+        if not training:
+            return ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
+        mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
+        for average, value in ((self.mean, mean), (self.variance, variance)):
+            average.assign(self.momentum * average + (1 - self.momentum) * ops.stop_gradient(value))
+        return mean, variance
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[-1:], input_shape[-1:])

@@ -1,0 +1,139 @@
+"""Additive and affine coupling layers."""
+
+import keras
+from keras import ops
+
+from flowzoo.layers.flow_layer import FlowLayer, sum_event
+from flowzoo.networks.mlp import MLP
+from flowzoo.transformers import Additive, Affine
+
+
+class Coupling(FlowLayer):
+    """Splits the last axis in two; one part passes and sets how the other is transformed.
+
+        x = [z_a, t(z_b; network(z_a, context))]
+
+    The first half passes, or the second with `swap=True`. `network` is any Keras layer from
+    (batch, d) to (batch, features); a dense layer that starts at zero turns its features into
+    the parameters of the transformer, so that a new layer is the identity. It runs once a pass.
+    """
+
+    def __init__(self, network, transformer, *, swap=False, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(
+                f"network must be a Keras layer such as flowzoo.networks.MLP((64, 64)); got {network!r}."
+            )
+        self.network = network
+        self.transformer = transformer
+        self.swap = bool(swap)
+
+    def build(self, input_shape, context_shape=None):
+        size = input_shape[-1]
+        if size < 2:
+            raise ValueError(
+                f"A coupling layer needs at least 2 dimensions to split; got event size {size}. "
+                "For one dimension use an autoregressive flow such as MAF."
+            )
+        first = size // 2
+        self.sizes = (first, size - first)
+        passing, changed = self.sizes[::-1] if self.swap else self.sizes
+        self.head = keras.layers.Dense(
+            self.transformer.parameters * changed,
+            kernel_initializer="zeros",
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        if context_shape is not None:
+            passing += context_shape[-1]
+        network_shape = (*input_shape[:-1], passing)
+        if not self.network.built:
+            self.network.build(network_shape)
+        self.head.build(self.network.compute_output_shape(network_shape))
+
+    def _split(self, values):
+        first, second = values[..., : self.sizes[0]], values[..., self.sizes[0] :]
+        return (second, first) if self.swap else (first, second)
+
+    def _merge(self, passing, changed):
+        return ops.concatenate([changed, passing] if self.swap else [passing, changed], axis=-1)
+
+    def _parameters(self, passing, context):
+        inputs = passing if context is None else ops.concatenate([passing, context], axis=-1)
+        return ops.cast(self.head(self.network(inputs)), passing.dtype)
+
+    def forward_and_log_det(self, z, context=None):
+        passing, changed = self._split(z)
+        changed, log_det = self.transformer.forward(changed, self._parameters(passing, context))
+        return self._merge(passing, changed), sum_event(log_det)
+
+    def inverse_and_log_det(self, x, context=None):
+        passing, changed = self._split(x)
+        changed, log_det = self.transformer.inverse(changed, self._parameters(passing, context))
+        return self._merge(passing, changed), sum_event(log_det)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "swap": self.swap,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        network = keras.saving.deserialize_keras_object(config["network"])
+        return cls(**{**config, "network": network})
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class AdditiveCoupling(Coupling):
+    """NICE's additive coupling: x_b = z_b + shift(z_a), volume preserving (log_det = 0).
+
+    References:
+        NICE: Non-linear Independent Components Estimation (Dinh et al., 2014, arXiv:1410.8516)
+
+    Arguments:
+        network: a Keras layer (batch, d) -> (batch, features), such as `flowzoo.networks.MLP`.
+            By default two hidden layers of 64.
+        swap: whether the second half passes instead of the first.
+
+    Example:
+        >>> layer = flowzoo.layers.AdditiveCoupling(flowzoo.networks.MLP((32, 32)))
+        >>> layer.build((None, 4))
+        >>> z, log_det = layer.inverse_and_log_det(keras.ops.ones((3, 4)))
+        >>> tuple(z.shape), tuple(log_det.shape)
+        ((3, 4), (3,))
+    """
+
+    def __init__(self, network=None, *, swap=False, **kwargs):
+        super().__init__(network or MLP((64, 64)), Additive(), swap=swap, **kwargs)
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class AffineCoupling(Coupling):
+    """RealNVP's affine coupling: x_b = z_b * exp(s(z_a)) + shift(z_a).
+
+    The log-scale is softly bounded, s = b * tanh(a / b), and log_det = sum(s).
+
+    References:
+        Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
+
+    Arguments:
+        network: a Keras layer (batch, d) -> (batch, features), such as `flowzoo.networks.MLP`.
+            By default two hidden layers of 64.
+        swap: whether the second half passes instead of the first.
+        log_scale_bound: b above, in nats.
+
+    Example:
+        >>> layer = flowzoo.layers.AffineCoupling(flowzoo.networks.MLP((32, 32)))
+        >>> layer.build((None, 4))
+        >>> tuple(layer.forward_and_log_det(keras.ops.ones((3, 4)))[1].shape)
+        (3,)
+    """
+
+    def __init__(self, network=None, *, swap=False, log_scale_bound=5.0, **kwargs):
+        super().__init__(network or MLP((64, 64)), Affine(log_scale_bound), swap=swap, **kwargs)
+        self.log_scale_bound = log_scale_bound
+
+    def get_config(self):
+        return {**super().get_config(), "log_scale_bound": self.log_scale_bound}

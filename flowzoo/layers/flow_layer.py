@@ -1,0 +1,89 @@
+"""The base class of every flow layer."""
+
+import keras
+from keras import ops
+
+from flowzoo.bijector import FlowBijector
+
+
+class FlowLayer(keras.layers.Layer):
+    """An invertible Keras layer that knows the log-determinant of its Jacobian.
+
+    As everywhere in flowzoo, *forward* maps latent z to data x. A subclass writes two methods,
+    each a single pass, with `keras.ops` alone:
+
+        forward_and_log_det(z, context=None) -> x, log_det      log |det dx/dz|
+        inverse_and_log_det(x, context=None) -> z, log_det      log |det dz/dx|
+
+    with tensors of shape (batch, ...) and `log_det` of shape (batch,), in nats. Weights are
+    made in `build(input_shape, context_shape=None)`, where `input_shape` is the shape on the
+    *data* side, batch included: (None, ...). A layer that changes the shape also overrides
+    `compute_output_shape`, which maps the data shape to the latent shape. A layer whose weights
+    start from data overrides `initialize`.
+
+    Under a mixed precision policy the nested networks compute in 16 bits; a flow layer's own
+    weights, its outputs and its log-determinants stay in float32.
+
+    Example:
+        >>> class Scale(FlowLayer):
+        ...     def build(self, input_shape, context_shape=None):
+        ...         self.log_scale = self.add_weight(shape=(), initializer="zeros")
+        ...     def forward_and_log_det(self, z, context=None):
+        ...         return z * keras.ops.exp(self.log_scale), self.per_example(self.log_scale * 2, z)
+        ...     def inverse_and_log_det(self, x, context=None):
+        ...         return x * keras.ops.exp(-self.log_scale), self.per_example(self.log_scale * -2, x)
+        >>> tuple(Flow([Scale()], event_shape=2).log_prob([[0.0, 0.0]]).shape)
+        (1,)
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+
+    def add_weight(self, *args, **kwargs):
+        kwargs.setdefault("autocast", False)
+        return super().add_weight(*args, **kwargs)
+
+    def build(self, input_shape, context_shape=None):
+        """Makes the weights; a layer without any needs none."""
+
+    def forward_and_log_det(self, z, context=None):
+        raise NotImplementedError
+
+    def inverse_and_log_det(self, x, context=None):
+        raise NotImplementedError
+
+    def initialize(self, x, context=None):
+        """Sets weights that start from data, given one batch at the layer's data side."""
+
+    def call(self, x, context=None):
+        return self.inverse_and_log_det(x, context)[0]
+
+    def compute_output_shape(self, input_shape, context_shape=None):
+        return input_shape
+
+    def per_example(self, log_det, values):
+        """A log-determinant that is the same for all examples, as a tensor of shape (batch,)."""
+        log_det = ops.cast(log_det, self.variable_dtype)
+        return ops.broadcast_to(log_det, (ops.shape(values)[0],))
+
+    def bijector(self):
+        """This built layer as a TFP bijector, latent to data."""
+        shapes = self._build_shapes_dict
+        data_shape = tuple(shapes["input_shape"])
+        latent_shape = self.compute_output_shape(data_shape)
+        return FlowBijector(
+            self, latent_shape[1:], data_shape[1:], self.variable_dtype, name=self.name
+        )
+
+
+def positions(shape):
+    """How many places share the last axis's weights: 1 for (batch, D), H * W for images."""
+    count = 1
+    for size in shape[1:-1]:
+        count *= size
+    return count
+
+
+def sum_event(values):
+    """The sum over all axes but the batch."""
+    return ops.sum(values, axis=tuple(range(1, len(values.shape))))

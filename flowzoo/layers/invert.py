@@ -1,0 +1,48 @@
+"""A flow layer turned around."""
+
+import keras
+
+from flowzoo.layers.flow_layer import FlowLayer
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Invert(FlowLayer):
+    """The flow layer `layer` with its two directions exchanged.
+
+    `Invert(MaskedAutoregressive(...))` is one step of an inverse autoregressive flow: sampling
+    takes one pass, and the density of given data as many passes as dimensions.
+
+    Arguments:
+        layer: a flow layer that keeps the shape of its input.
+
+    Example:
+        >>> layer = flowzoo.layers.Invert(flowzoo.layers.MaskedAutoregressive(hidden_units=(32,)))
+        >>> layer.build((None, 3))
+        >>> tuple(layer.forward_and_log_det(keras.ops.ones((5, 3)))[0].shape)
+        (5, 3)
+    """
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(layer, FlowLayer):
+            raise ValueError(f"Invert takes a flow layer; got {layer!r}.")
+        self.layer = layer
+
+    def build(self, input_shape, context_shape=None):
+        if not self.layer.built:
+            self.layer.build(input_shape, context_shape)
+        if tuple(self.layer.compute_output_shape(input_shape)) != tuple(input_shape):
+            raise ValueError(f"Invert takes a layer that keeps the shape; {self.layer!r} does not.")
+
+    def forward_and_log_det(self, z, context=None):
+        return self.layer.inverse_and_log_det(z, context)
+
+    def inverse_and_log_det(self, x, context=None):
+        return self.layer.forward_and_log_det(x, context)
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})

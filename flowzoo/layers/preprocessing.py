@@ -1,0 +1,160 @@
+"""The layers at the data end of an image flow: dequantisation, rescaling and the logit."""
+
+import math
+
+import keras
+from keras import ops
+
+from flowzoo import checks
+from flowzoo.layers.flow_layer import FlowLayer, sum_event
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Dequantize(FlowLayer):
+    """Uniform dequantisation: integers 0 ... bins - 1 become reals in [0, bins), z = x + u.
+
+    u ~ Uniform[0, 1) is drawn at every pass. The log-density of x + u, averaged over u, is a
+    lower bound of the log-probability of the integer x, and log_det = 0. Latent to data is the
+    integer part, held within 0 ... bins - 1.
+
+    References:
+        A note on the evaluation of generative models (Theis et al., 2015, arXiv:1511.01844)
+
+    Arguments:
+        bins: number of values that one component takes, 256 for 8-bit images.
+        seed: integer that starts the layer's own random numbers.
+
+    Example:
+        >>> layer = flowzoo.layers.Dequantize(256, seed=0)
+        >>> layer.build((None, 2))
+        >>> z, _ = layer.inverse_and_log_det(keras.ops.array([[0.0, 255.0]]))
+        >>> keras.ops.convert_to_numpy(layer.forward_and_log_det(z)[0]).tolist()
+        [[0.0, 255.0]]
+    """
+
+    def __init__(self, bins=256, *, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.bins = checks.positive_integer("bins", bins)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def forward_and_log_det(self, z, context=None):
+        return ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
+
+    def inverse_and_log_det(self, x, context=None):
+        noise = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
+        # Close to 1 the sum would round up to the next integer in float32.
+        return x + ops.minimum(noise, 1 - self.bins * 2.0**-23), self.per_example(0.0, x)
+
+    def get_config(self):
+        return {**super().get_config(), "bins": self.bins, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Rescale(FlowLayer):
+    """x = scale * z + offset with fixed numbers; log_det = D log |scale|.
+
+    Example:
+        >>> layer = flowzoo.layers.Rescale(256.0)
+        >>> layer.build((None, 2))
+        >>> round(float(layer.forward_and_log_det(keras.ops.ones((1, 2)))[1][0]), 3)
+        11.09
+    """
+
+    def __init__(self, scale, offset=0.0, **kwargs):
+        super().__init__(**kwargs)
+        if not math.isfinite(scale) or scale == 0:
+            raise ValueError(f"scale must be finite and not 0; got {scale!r}.")
+        self.scale = float(scale)
+        self.offset = float(offset)
+
+    def _log_det(self, values):
+        return self.per_example(math.prod(values.shape[1:]) * math.log(abs(self.scale)), values)
+
+    def forward_and_log_det(self, z, context=None):
+        return self.scale * z + self.offset, self._log_det(z)
+
+    def inverse_and_log_det(self, x, context=None):
+        return (x - self.offset) / self.scale, -self._log_det(x)
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale, "offset": self.offset}
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Logit(FlowLayer):
+    """z = logit(p) with p = alpha + (1 - 2 alpha) x, for x in the unit interval.
+
+    log_det = sum(log(1 - 2 alpha) - log p - log(1 - p)), data to latent. `alpha` keeps the
+    logit finite at 0 and 1. Values outside the unit interval are taken as its ends.
+
+    References:
+        Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 4.1
+
+    Arguments:
+        alpha: in [0, 0.5); 0.05 in RealNVP, 1e-6 for MNIST in MAF's paper.
+
+    Example:
+        >>> layer = flowzoo.layers.Logit(0.05)
+        >>> layer.build((None, 2))
+        >>> keras.ops.convert_to_numpy(layer(keras.ops.array([[0.5, 0.5]]))).tolist()
+        [[0.0, 0.0]]
+    """
+
+    def __init__(self, alpha=0.05, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= alpha < 0.5:
+            raise ValueError(f"alpha must lie in [0, 0.5); got {alpha!r}.")
+        self.alpha = float(alpha)
+
+    def forward_and_log_det(self, z, context=None):
+        log_det = -math.log1p(-2 * self.alpha) - ops.softplus(z) - ops.softplus(-z)
+        return (ops.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha), sum_event(log_det)
+
+    def inverse_and_log_det(self, x, context=None):
+        x = ops.clip(x, 0.0, 1.0)
+        log_p = ops.log(self.alpha + (1 - 2 * self.alpha) * x)
+        log_not_p = ops.log(self.alpha + (1 - 2 * self.alpha) * (1 - x))
+        return log_p - log_not_p, sum_event(math.log1p(-2 * self.alpha) - log_p - log_not_p)
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha}
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Reshape(FlowLayer):
+    """The same numbers in another shape; log_det = 0.
+
+    Arguments:
+        latent_shape: shape of one example on the latent side.
+
+    Example:
+        >>> layer = flowzoo.layers.Reshape((784,))
+        >>> layer.build((None, 28, 28, 1))
+        >>> tuple(layer(keras.ops.ones((5, 28, 28, 1))).shape)
+        (5, 784)
+    """
+
+    def __init__(self, latent_shape, **kwargs):
+        super().__init__(**kwargs)
+        self.latent_shape = checks.shape("latent_shape", latent_shape)
+
+    def build(self, input_shape, context_shape=None):
+        self.data_shape = tuple(input_shape[1:])
+        if math.prod(self.data_shape) != math.prod(self.latent_shape):
+            raise ValueError(
+                f"latent_shape {self.latent_shape} holds {math.prod(self.latent_shape)} numbers, "
+                f"but the data of shape {self.data_shape} has {math.prod(self.data_shape)}."
+            )
+
+    def forward_and_log_det(self, z, context=None):
+        return ops.reshape(z, (-1, *self.data_shape)), self.per_example(0.0, z)
+
+    def inverse_and_log_det(self, x, context=None):
+        return ops.reshape(x, (-1, *self.latent_shape)), self.per_example(0.0, x)
+
+    def compute_output_shape(self, input_shape, context_shape=None):
+        return (input_shape[0], *self.latent_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "latent_shape": self.latent_shape}

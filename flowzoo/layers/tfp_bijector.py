@@ -1,0 +1,59 @@
+"""Any ready TFP bijector as a flow layer."""
+
+import keras
+
+from flowzoo.backend import tfb
+from flowzoo.layers.flow_layer import FlowLayer
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class TFPBijector(FlowLayer):
+    """The bijector `tfp.bijectors.<kind>(**arguments)`, latent to data.
+
+    It is named by plain data, so the layer saves and loads, and made afresh at each use. Its
+    arguments are fixed; what must be trained is a flow layer with weights of its own.
+
+    Arguments:
+        kind: name of a class in `tfp.bijectors`, such as "Softplus".
+        arguments: its constructor's arguments, as numbers, lists, strings.
+
+    Example:
+        >>> layer = flowzoo.layers.TFPBijector("Softplus", {"hinge_softness": 0.5})
+        >>> layer.build((None, 3))
+        >>> tuple(layer.inverse_and_log_det(keras.ops.ones((5, 3)))[1].shape)
+        (5,)
+    """
+
+    def __init__(self, kind, arguments=None, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.arguments = dict(arguments or {})
+        bijector_class = getattr(tfb, kind, None) if isinstance(kind, str) else None
+        if not (isinstance(bijector_class, type) and issubclass(bijector_class, tfb.Bijector)):
+            raise ValueError(f"kind must name a class of tfp.bijectors, such as 'Softplus'; got {kind!r}.")
+        self._bijector_class = bijector_class
+        self._make()
+
+    def _make(self):
+        try:
+            return self._bijector_class(**self.arguments)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"tfp.bijectors.{self.kind} does not take the arguments {self.arguments}: {error}"
+            ) from error
+
+    def forward_and_log_det(self, z, context=None):
+        bijector = self._make()
+        x = bijector.forward(z)
+        return x, bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1) + self.per_example(0.0, z)
+
+    def inverse_and_log_det(self, x, context=None):
+        bijector = self._make()
+        z = bijector.inverse(x)
+        return z, bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1) + self.per_example(0.0, x)
+
+    def compute_output_shape(self, input_shape, context_shape=None):
+        return (input_shape[0], *self._make().inverse_event_shape(input_shape[1:]))
+
+    def get_config(self):
+        return {**super().get_config(), "kind": self.kind, "arguments": self.arguments}

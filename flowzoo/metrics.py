@@ -1,0 +1,48 @@
+"""Likelihood in the units of the field."""
+
+import math
+
+from flowzoo.layers.preprocessing import Logit, Rescale
+
+def bits_per_dim(log_prob, dimensions):
+    """-log_prob / (dimensions * ln 2): nats per example to bits for each dimension.
+
+    Arguments:
+        log_prob: log-density in nats, any shape. For images it must be the density of pixels
+            0 ... 255 with dequantisation noise; then a uniform model has 8 bits/dim.
+        dimensions: numbers in one example, H * W * C for images.
+
+    Returns: bits per dimension, of the shape of `log_prob`.
+
+    Example:
+        >>> dimensions = 28 * 28
+        >>> bits_per_dim(-dimensions * math.log(256.0), dimensions)
+        8.0
+    """
+    return -log_prob / (dimensions * math.log(2.0))
+
+
+def log_likelihoods(flow, x, context=None, *, seed=None):
+    """Log-density of images in every space that papers report, from one pass.
+
+    Papers give nats in different spaces, apart by the log-determinant of the preprocessing:
+    "pixels", x + u in [0, 256), flowzoo's own; "unit", (x + u) / 256, as NICE's; "logit", the
+    logit of alpha + (1 - 2 alpha) (x + u) / 256, as MAF's.
+
+    Arguments:
+        flow: a `flowzoo.Flow` on images, with Dequantize, Rescale and perhaps Logit at its end.
+        x: images (batch, H, W, C) with values 0 ... 255.
+        context: (batch, *context_shape) for a conditional flow.
+        seed: integer that draws the dequantisation noise.
+
+    Returns: dict from the space's name to a tensor (batch,) in nats.
+    """
+    z, log_dets = flow.inverse_and_log_dets(x, context, seed=seed)
+    kinds = [type(layer) for layer in reversed(flow.flow_layers)]
+    total = flow.base_distribution.log_prob(z) + sum(log_dets)
+    found = {"pixels": total}
+    for space, kind in (("unit", Rescale), ("logit", Logit)):
+        if kind in kinds:
+            total = total - log_dets[kinds.index(kind)]
+            found[space] = total
+    return found

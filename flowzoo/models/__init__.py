@@ -1,0 +1,8 @@
+"""The catalogue: one file a paper."""
+
+from flowzoo.models.iaf import IAF
+from flowzoo.models.maf import MAF
+from flowzoo.models.nice import NICE
+from flowzoo.models.realnvp import RealNVP
+
+__all__ = ["IAF", "MAF", "NICE", "RealNVP"]

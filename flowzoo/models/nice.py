@@ -1,0 +1,73 @@
+"""NICE: additive coupling layers."""
+
+import keras
+
+from flowzoo import checks
+from flowzoo.flow import Flow
+from flowzoo.layers import AdditiveCoupling, DiagonalScaling, Permutation
+from flowzoo.models.parts import data_end
+from flowzoo.networks import MLP
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class NICE(Flow):
+    """Non-linear independent components estimation, volume preserving but for one last scaling.
+
+    Additive couplings in turn shift the even and the odd components, then each component is
+    scaled:  log p(x) = sum_i (log p_base(z_i) + s_i).  Images (H, W, C) with values 0 ... 255 are
+    dequantised and brought to the unit interval, as in the paper.
+
+    References:
+        NICE: Non-linear Independent Components Estimation (Dinh et al., 2014, arXiv:1410.8516)
+
+    Arguments:
+        event_shape: shape of one example.
+        couplings: number of additive coupling layers; 4 in the paper.
+        hidden_units: widths of each coupling's hidden layers; (1000,) * 5 in the paper for MNIST.
+        activation: name of a Keras activation.
+        dropout: rate of dropout in the couplings' networks, in training alone.
+        base: "logistic" as the paper for natural images and MNIST, or "normal".
+        context_shape: shape of one example's context, for p(x | c).
+
+    Example:
+        >>> flow = flowzoo.NICE(event_shape=4, hidden_units=(32,))
+        >>> tuple(flow.sample(3, seed=0).shape)
+        (3, 4)
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        couplings=4,
+        hidden_units=(64, 64),
+        activation="relu",
+        dropout=0.0,
+        base="logistic",
+        context_shape=None,
+        **kwargs,
+    ):
+        couplings = checks.positive_integer("couplings", couplings)
+        policy = kwargs.get("dtype")
+        layers = [DiagonalScaling(epsilon=1e-5, log_scale_factor=5.0, dtype=policy)]
+        for i in range(couplings):
+            network = MLP(hidden_units, activation=activation, dropout=dropout, dtype=policy)
+            layers.append(AdditiveCoupling(network, swap=i % 2 == 1, dtype=policy))
+        layers += [Permutation("even_odd", dtype=policy), *data_end(event_shape)]
+        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, base=base, **kwargs)
+        self.couplings = couplings
+        self.hidden_units = checks.hidden_units(hidden_units)
+        self.activation = activation
+        self.dropout = dropout
+
+    def get_config(self):
+        return {
+            **super(Flow, self).get_config(),
+            "event_shape": self.event_shape,
+            "couplings": self.couplings,
+            "hidden_units": self.hidden_units,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "base": self.base,
+            "context_shape": self.context_shape,
+        }

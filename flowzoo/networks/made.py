@@ -1,0 +1,121 @@
+"""MADE: a masked dense network whose outputs respect an order of the inputs."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import checks
+
+ORDERS = ("natural", "reversed", "random")
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class MADE(keras.layers.Layer):
+    """Masked autoencoder for distribution estimation, (batch, D) -> (batch, parameters * D).
+
+    Output block p is outputs[:, p * D : (p + 1) * D]; in each block, the entry of dimension i
+    depends on the inputs alone that stand before i in the order, and on the context. Input i
+    has its place in the order as degree, 1 to D; hidden units have degrees spread evenly from 1
+    to D - 1 (from 0 with a context, so that the first dimension sees the context too). A weight
+    joins a unit to a hidden unit of at least its degree, and a hidden unit to an output of
+    greater degree.
+
+    References:
+        MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015, arXiv:1502.03509)
+
+    Arguments:
+        parameters: number of outputs for each dimension.
+        hidden_units: widths of the hidden layers.
+        activation: name of a Keras activation.
+        order: "natural", "reversed" or "random"; a random order is drawn once and saved.
+        seed: integer that draws the random order.
+
+    Example:
+        >>> made = flowzoo.networks.MADE(2, hidden_units=(32,))
+        >>> tuple(made(keras.ops.ones((5, 3))).shape)
+        (5, 6)
+    """
+
+    def __init__(
+        self, parameters=2, *, hidden_units=(64, 64), activation="relu", order="natural", seed=None, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.parameters = checks.positive_integer("parameters", parameters)
+        self.hidden_units = checks.hidden_units(hidden_units)
+        self.activation = activation
+        self.activate = keras.activations.get(activation)
+        self.order = checks.choice("order", order, ORDERS)
+        self.seed = seed
+
+    def build(self, input_shape, context_shape=None):
+        self.size = input_shape[-1]
+        self.degrees = self.add_weight(
+            shape=(self.size,),
+            dtype="int32",
+            initializer=self._initial_degrees,
+            trainable=False,
+            name="degrees",
+        )
+        lowest = 0 if context_shape is not None else min(1, self.size - 1)
+        self.hidden_degrees = [
+            lowest + np.arange(units) * (self.size - lowest) // units for units in self.hidden_units
+        ]
+        widths = (self.size, *self.hidden_units)
+        self.kernels = [
+            self.add_weight(shape=shape, initializer="he_normal", name=f"kernel_{i}")
+            for i, shape in enumerate(zip(widths, widths[1:], strict=False))
+        ]
+        self.biases = [
+            self.add_weight(shape=(units,), initializer="zeros", name=f"bias_{i}")
+            for i, units in enumerate(self.hidden_units)
+        ]
+        self.context_kernel = None
+        if context_shape is not None:
+            self.context_kernel = self.add_weight(
+                shape=(context_shape[-1], self.hidden_units[0]),
+                initializer="he_normal",
+                name="context_kernel",
+            )
+        outputs = self.parameters * self.size
+        self.output_kernel = self.add_weight(
+            shape=(self.hidden_units[-1], outputs), initializer="zeros", name="output_kernel"
+        )
+        self.output_bias = self.add_weight(shape=(outputs,), initializer="zeros", name="output_bias")
+
+    def _initial_degrees(self, shape, dtype=None):
+        degrees = np.arange(1, self.size + 1)
+        if self.order == "reversed":
+            degrees = degrees[::-1].copy()
+        if self.order == "random":
+            degrees = keras.random.shuffle(ops.convert_to_tensor(degrees), seed=self.seed)
+        return ops.cast(degrees, dtype)
+
+    def call(self, inputs, context=None):
+        degrees = ops.convert_to_tensor(self.degrees)
+        for i, hidden_degrees in enumerate(self.hidden_degrees):
+            hidden_degrees = ops.convert_to_tensor(hidden_degrees, "int32")
+            mask = degrees[:, None] <= hidden_degrees[None, :]
+            inputs = self._masked(inputs, self.kernels[i], mask) + self.biases[i]
+            if i == 0 and context is not None:
+                inputs = inputs + ops.matmul(context, self.context_kernel)
+            inputs = self.activate(inputs)
+            degrees = hidden_degrees
+        mask = degrees[:, None] < ops.tile(ops.convert_to_tensor(self.degrees), self.parameters)
+        return self._masked(inputs, self.output_kernel, mask) + self.output_bias
+
+    def _masked(self, inputs, kernel, mask):
+        kernel = ops.convert_to_tensor(kernel)
+        return ops.matmul(inputs, kernel * ops.cast(mask, kernel.dtype))
+
+    def compute_output_shape(self, input_shape, context_shape=None):
+        return (*input_shape[:-1], self.parameters * input_shape[-1])
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "parameters": self.parameters,
+            "hidden_units": self.hidden_units,
+            "activation": self.activation,
+            "order": self.order,
+            "seed": self.seed,
+        }

@@ -1,0 +1,121 @@
+"""Invertible functions of one number, whose parameters a conditioner gives.
+
+Coupling and autoregressive layers share them. A transformer has `parameters`, how many numbers
+it wants for each transformed dimension, and two methods that take values of shape (..., D) and
+a parameter tensor of shape (..., parameters * D):
+
+    forward(z, parameters) -> x, log |dx/dz|        latent to data
+    inverse(x, parameters) -> z, log |dz/dx|        data to latent
+
+Both results have the shape of the values; log-derivatives are in nats.
+"""
+
+import math
+
+from keras import ops
+
+from flowzoo.backend import tfd
+
+LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
+LOG_TINY = -80.0  # the smallest log-probability whose exponential float32 holds with room
+
+
+class Additive:
+    """x = z + shift; volume preserving (Dinh et al., 2014, arXiv:1410.8516)."""
+
+    parameters = 1
+
+    def forward(self, z, shift):
+        return z + shift, ops.zeros_like(z)
+
+    def inverse(self, x, shift):
+        return x - shift, ops.zeros_like(x)
+
+
+class Affine:
+    """x = z * exp(s) + shift, with s = b * tanh(a / b) so that |s| < b.
+
+    Zero parameters give the identity (Dinh et al., 2016, arXiv:1605.08803).
+    """
+
+    parameters = 2
+
+    def __init__(self, log_scale_bound=5.0):
+        self.bound = log_scale_bound
+
+    def _shift_and_log_scale(self, parameters):
+        shift, raw = ops.split(parameters, 2, axis=-1)
+        return shift, self.bound * ops.tanh(raw / self.bound)
+
+    def forward(self, z, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return z * ops.exp(log_scale) + shift, log_scale
+
+    def inverse(self, x, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (x - shift) * ops.exp(-log_scale), -log_scale
+
+
+class MixtureOfGaussians:
+    """z = Phi^-1(sum_k w_k Phi((x - m_k) / s_k)): x has a Gaussian mixture's density.
+
+    Phi is the standard normal distribution function. With z standard normal, the density of x
+    is exactly sum_k w_k N(x; m_k, s_k^2), the conditional of MADE MoG and MAF MoG
+    (Papamakarios et al., 2017, arXiv:1705.07057). `forward` inverts by bisection and one
+    Newton step, which also carries the exact gradient. Vectors only: values are (batch, D).
+    """
+
+    iterations = 50
+
+    def __init__(self, components, log_scale_bound=5.0):
+        self.components = components
+        self.parameters = 3 * components
+        self.bound = log_scale_bound
+
+    def _mixture(self, parameters):
+        """Log-weights, means and log-scales, each (batch, components, D)."""
+        size = parameters.shape[-1] // self.parameters
+        parameters = ops.reshape(parameters, (-1, 3, self.components, size))
+        logits, means, raw = (parameters[:, i] for i in range(3))
+        # Spread the means: equal components would get equal gradients and stay equal.
+        spread = ops.linspace(-1.0, 1.0, self.components + 2)[1:-1]
+        means = means + ops.cast(ops.reshape(spread, (1, -1, 1)), means.dtype)
+        return ops.log_softmax(logits, axis=1), means, self.bound * ops.tanh(raw / self.bound)
+
+    def _standardise(self, x, mixture):
+        """z(x) and log dz/dx, accurate in both tails."""
+        log_weights, means, log_scales = mixture
+        y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
+        log_density = ops.logsumexp(
+            log_weights - 0.5 * ops.square(y) - LOG_SQRT_2_PI - log_scales, axis=1
+        )
+        normal = tfd.Normal(ops.zeros((), x.dtype), ops.ones((), x.dtype))
+        log_below = ops.logsumexp(log_weights + normal.log_cdf(y), axis=1)
+        log_above = ops.logsumexp(log_weights + normal.log_cdf(-y), axis=1)
+        tail = normal.quantile(ops.exp(ops.maximum(ops.minimum(log_below, log_above), LOG_TINY)))
+        z = ops.where(log_below < log_above, tail, -tail)
+        return z, log_density + 0.5 * ops.square(z) + LOG_SQRT_2_PI
+
+    def inverse(self, x, parameters):
+        return self._standardise(x, self._mixture(parameters))
+
+    def forward(self, z, parameters):
+        mixture = self._mixture(parameters)
+        fixed = [ops.stop_gradient(part) for part in mixture]
+        target = ops.stop_gradient(z)
+        _, means, log_scales = fixed
+        # z * s_k + m_k, over all k, brackets the solution.
+        ends = ops.expand_dims(target, 1) * ops.exp(log_scales) + means
+        low, high = ops.min(ends, axis=1), ops.max(ends, axis=1)
+
+        def halve(_, bracket):
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            below = self._standardise(middle, fixed)[0] < target
+            return ops.where(below, middle, low), ops.where(below, high, middle)
+
+        low, high = ops.fori_loop(0, self.iterations, halve, (low, high))
+        x = ops.stop_gradient(0.5 * (low + high))
+        reached, log_slope = self._standardise(x, mixture)
+        x = x + (z - reached) * ops.exp(-ops.stop_gradient(log_slope))
+        return x, -self._standardise(x, mixture)[1]

@@ -1,0 +1,101 @@
+"""What several tests share."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import backend
+
+
+def perturb(module, seed=0, scale=0.5):
+    """Kicks every float weight, so that nothing is at its zero or identity start."""
+    rng = np.random.default_rng(seed)
+    for weight in module.weights:
+        if not keras.backend.is_float_dtype(weight.dtype):
+            continue
+        fan_in = weight.shape[0] if len(weight.shape) > 1 else 10
+        kick = scale * rng.normal(size=weight.shape) / np.sqrt(fan_in)
+        if weight.name in ("variance", "sign"):  # positive, or +1 and -1
+            kick = np.abs(kick) if weight.name == "variance" else np.zeros_like(kick)
+        weight.assign(weight + ops.cast(kick, weight.dtype))
+
+
+def data_for(shape, *, unit=False, n=4, seed=0):
+    rng = np.random.default_rng(seed)
+    values = rng.uniform(0.05, 0.95, (n, *shape)) if unit else rng.normal(size=(n, *shape))
+    return values.astype("float32")
+
+
+def jacobian_log_det(function, value):
+    """log |det J| of `function` at one example without batch axis, from the full autodiff Jacobian."""
+
+    def flat(v):
+        return ops.reshape(function(ops.reshape(v, (1, *value.shape))), (-1,))
+
+    vector = ops.convert_to_tensor(np.reshape(value, -1))
+    if backend.name == "jax":
+        import jax
+
+        matrix = jax.jacrev(flat)(vector)
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(vector)
+            output = flat(vector)
+        matrix = tape.jacobian(output, vector, experimental_use_pfor=False)
+    return np.linalg.slogdet(ops.convert_to_numpy(matrix).astype("float64"))[1]
+
+
+def gradients(model, loss):
+    """Gradients of `loss()` with regard to the model's trainable weights, as arrays or None."""
+    weights = model.trainable_weights
+    if backend.name == "jax":
+        import jax
+
+        def of_values(values):
+            with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
+                return loss()
+
+        return [np.asarray(g) for g in jax.grad(of_values)([w.value for w in weights])]
+
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        value = loss()
+    found = tape.gradient(value, [w.value for w in weights])
+    return [None if g is None else ops.convert_to_numpy(g) for g in found]
+
+
+def count_calls(monkeypatch, layer):
+    """A list that grows by one at every call of `layer`."""
+    calls = []
+    original = layer.call
+
+    def counted(*args, **kwargs):
+        calls.append(1)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(layer, "call", counted)
+    return calls
+
+
+def run_python(code, *arguments, **environment):
+    """Runs `code` in a new process on the same backend; returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "KERAS_BACKEND": backend.name, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
+
+
+def numpy(tensor):
+    return np.asarray(ops.convert_to_numpy(tensor))

@@ -1,0 +1,250 @@
+import keras
+import numpy as np
+import pytest
+from cases import CONDITIONAL_LAYERS, LAYERS
+from helpers import data_for, gradients, jacobian_log_det, numpy, perturb
+from keras import ops
+
+from flowzoo import layers
+from flowzoo.networks import MADE, MLP, ResidualMLP
+
+CASES = [(name, False) for name in LAYERS] + [(name, True) for name in CONDITIONAL_LAYERS]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case[0] + (", conditional" if case[1] else ""))
+def case(request):
+    """A perturbed layer, data and context (or None) for it."""
+    name, conditional = request.param
+    make, shape, unit = LAYERS[name]
+    layer = make()
+    layer.build((None, *shape), (None, 2) if conditional else None)
+    perturb(layer)
+    context = ops.convert_to_tensor(data_for((2,), seed=1)) if conditional else None
+    return layer, data_for(shape, unit=unit), context
+
+
+def test_round_trip_from_data(case):
+    layer, x, context = case
+    z, inverse_log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
+    back, forward_log_det = layer.forward_and_log_det(z, context)
+    np.testing.assert_allclose(numpy(back), x, atol=1e-4)
+    np.testing.assert_allclose(numpy(forward_log_det), -numpy(inverse_log_det), atol=1e-4)
+    assert tuple(inverse_log_det.shape) == (len(x),)
+
+
+def test_round_trip_from_latent(case):
+    layer, x, context = case
+    latent_shape = layer.compute_output_shape(x.shape)[1:]
+    z = data_for(latent_shape, seed=2)
+    back, _ = layer.inverse_and_log_det(
+        layer.forward_and_log_det(ops.convert_to_tensor(z), context)[0], context
+    )
+    np.testing.assert_allclose(numpy(back), z, atol=1e-4)
+
+
+@pytest.mark.parametrize("direction", ["inverse", "forward"])
+def test_log_det_equals_autodiff(case, direction):
+    layer, values, context = case
+    if direction == "forward":
+        values = numpy(layer.inverse_and_log_det(ops.convert_to_tensor(values), context)[0])
+    method = getattr(layer, f"{direction}_and_log_det")
+    _, log_det = method(ops.convert_to_tensor(values), context)
+    for i in range(2):
+        part = None if context is None else context[i : i + 1]
+        expected = jacobian_log_det(lambda v, part=part: method(v, part)[0], values[i])
+        np.testing.assert_allclose(float(log_det[i]), expected, atol=1e-4)
+
+
+def test_every_weight_gets_a_gradient(case):
+    layer, x, context = case
+
+    def loss():
+        z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
+        return ops.mean(ops.sum(ops.square(ops.reshape(z, (len(x), -1))), axis=1) - log_det)
+
+    found = gradients(layer, loss) if layer.trainable_weights else []
+    for weight, gradient in zip(layer.trainable_weights, found, strict=True):
+        assert gradient is not None, f"{weight.path} has no gradient"
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
+
+
+def test_config_and_weights_make_the_same_layer(case):
+    layer, x, context = case
+    twin = type(layer).from_config(layer.get_config())
+    twin.build(x.shape, None if context is None else tuple(context.shape))
+    twin.set_weights(layer.get_weights())
+    for value, expected in zip(
+        twin.inverse_and_log_det(ops.convert_to_tensor(x), context),
+        layer.inverse_and_log_det(ops.convert_to_tensor(x), context),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(numpy(value), numpy(expected))
+
+
+def test_layer_is_a_tfp_bijector(case):
+    layer, x, context = case
+    keywords = {} if context is None else {"context": context}
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
+    bijector = layer.bijector()
+    np.testing.assert_allclose(numpy(bijector.inverse(x, **keywords)), numpy(z), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        numpy(layer.bijector().inverse_log_det_jacobian(x, **keywords)), numpy(log_det), rtol=1e-5, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        numpy(layer.bijector().forward_log_det_jacobian(z, **keywords)), -numpy(log_det), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["additive coupling", "affine coupling", "autoregressive"])
+def test_new_conditioned_layers_are_the_identity(name):
+    make, shape, _ = LAYERS[name]
+    layer = make()
+    layer.build((None, *shape))
+    x = data_for(shape)
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))
+    np.testing.assert_array_equal(numpy(z), x)
+    np.testing.assert_array_equal(numpy(log_det), np.zeros(len(x)))
+
+
+def test_additive_coupling_preserves_volume():
+    layer = layers.AdditiveCoupling(MLP((16,)))
+    layer.build((None, 4))
+    perturb(layer)
+    assert not numpy(layer.inverse_and_log_det(ops.convert_to_tensor(data_for((4,))))[1]).any()
+
+
+def test_affine_scales_stay_within_their_bound():
+    layer = layers.AffineCoupling(MLP((16,)), log_scale_bound=2.0)
+    layer.build((None, 4))
+    perturb(layer, scale=1000.0)
+    assert np.abs(numpy(layer.forward_and_log_det(ops.convert_to_tensor(data_for((4,))))[1])).max() <= 2 * 2.0
+
+
+def test_mixture_has_the_mixture_density():
+    layer = layers.MaskedAutoregressive(transformer="mixture", components=3, hidden_units=(8,))
+    layer.build((None, 1))
+    perturb(layer)
+    x = np.linspace(-30, 30, 400, dtype="float32")[:, None]  # far into both tails
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))
+    log_prob = numpy(log_det - 0.5 * z[:, 0] ** 2 - 0.5 * np.log(2 * np.pi))
+    logits, means, raw = numpy(layer.made(ops.convert_to_tensor(x)))[0].reshape(3, 3).astype("float64")
+    weights = np.exp(logits) / np.exp(logits).sum()
+    means, scales = means + [-0.5, 0.0, 0.5], np.exp(5 * np.tanh(raw / 5))
+    expected = np.log(
+        np.sum(weights * np.exp(-0.5 * ((x - means) / scales) ** 2) / (scales * np.sqrt(2 * np.pi)), axis=1)
+    )
+    np.testing.assert_allclose(log_prob, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_actnorm_starts_from_the_first_batch_alone():
+    layer = layers.ActNorm()
+    layer.build((None, 3))
+    x = 5.0 + 2.0 * data_for((3,), n=200)
+    layer.initialize(ops.convert_to_tensor(x))
+    z = numpy(layer(x))
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-4)
+    np.testing.assert_allclose(z.std(axis=0), 1, atol=1e-4)
+    layer.initialize(ops.convert_to_tensor(x * 10))
+    np.testing.assert_array_equal(numpy(layer(x)), z)
+
+
+def test_batch_normalization_uses_the_batch_in_training_and_averages_elsewhere():
+    layer = layers.BatchNormalization(momentum=0.0)
+    layer.build((None, 3))
+    x = 5.0 + 2.0 * data_for((3,), n=200)
+    z = numpy(layer(x, training=True))
+    np.testing.assert_allclose(z.mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(z.std(axis=0), 1, atol=1e-3)
+    np.testing.assert_allclose(numpy(layer.statistics.mean), x.mean(axis=0), rtol=1e-4)
+    one = numpy(layer(x[:1], training=False))
+    np.testing.assert_allclose(one, z[:1], atol=1e-3)
+
+
+def test_invertible_linear_starts_as_a_rotation():
+    layer = layers.InvertibleLinear(seed=3)
+    layer.build((None, 6))
+    matrix = numpy(layer(np.eye(6, dtype="float32")))
+    np.testing.assert_allclose(matrix @ matrix.T, np.eye(6), atol=1e-5)
+    again = layers.InvertibleLinear(seed=3)
+    again.build((None, 6))
+    np.testing.assert_array_equal(numpy(again(np.eye(6, dtype="float32"))), matrix)
+
+
+def test_dequantize_adds_noise_and_gives_the_integers_back():
+    layer = layers.Dequantize(256, seed=0)
+    layer.build((None, 1000))
+    x = np.random.default_rng(0).integers(0, 256, (20, 1000)).astype("float32")
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))
+    noise = numpy(z) - x
+    assert 0 <= noise.min() < noise.max() < 1
+    assert abs(noise.mean() - 0.5) < 0.01
+    assert not numpy(log_det).any()
+    np.testing.assert_array_equal(numpy(layer.forward_and_log_det(z)[0]), x)
+    assert not np.array_equal(numpy(layer(x)), numpy(z))
+
+
+@pytest.mark.parametrize("order", ["natural", "reversed", "random"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_made_respects_its_order(order, conditional):
+    made = MADE(2, hidden_units=(7, 11), order=order)
+    made.build((None, 5), (None, 2) if conditional else None)
+    perturb(made)
+    context = ops.ones((1, 2)) if conditional else None
+    x = data_for((5,), n=1)
+    base = numpy(made(x, context)).reshape(2, 5)
+    places = numpy(made.degrees)
+    for i in range(5):
+        moved = x.copy()
+        moved[0, i] += 1.0
+        changed = np.abs(numpy(made(moved, context)).reshape(2, 5) - base).max(axis=0) > 0
+        np.testing.assert_array_equal(changed, places > places[i])
+
+
+def test_made_context_reaches_every_dimension():
+    made = MADE(1, hidden_units=(16,))
+    made.build((None, 3), (None, 2))
+    perturb(made)
+    x = data_for((3,), n=1)
+    difference = numpy(made(x, ops.ones((1, 2)))) - numpy(made(x, ops.zeros((1, 2))))
+    assert (difference != 0).all()
+
+
+@pytest.mark.parametrize("network", [MLP((8, 4), dropout=0.5), ResidualMLP(4, blocks=3)], ids=["MLP", "ResidualMLP"])
+def test_networks_build_run_and_rebuild(network):
+    network.build((None, 3))
+    assert tuple(network(np.ones((5, 3), "float32")).shape) == (5, 4)
+    assert network.compute_output_shape((None, 3)) == (None, 4)
+    twin = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(network))
+    assert twin.get_config() == network.get_config()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layers.AffineCoupling(network=lambda x: x), "network must be a Keras layer"),
+        (lambda: layers.AffineCoupling().build((None, 1)), "at least 2 dimensions"),
+        (lambda: layers.MaskedAutoregressive(hidden_units=()), "hidden_units"),
+        (lambda: layers.MaskedAutoregressive(hidden_units=(0,)), "positive integer"),
+        (lambda: layers.MaskedAutoregressive(order="sideways"), "order must be one of"),
+        (lambda: layers.MaskedAutoregressive(transformer="cubic"), "transformer must be one of"),
+        (lambda: layers.MaskedAutoregressive().build((None, 2, 2)), "works on vectors"),
+        (lambda: layers.Invert("layer"), "Invert takes a flow layer"),
+        (lambda: layers.Permutation("sorted"), "order must be one of"),
+        (lambda: layers.Permutation([0, 0, 1]), "each number from 0 to 2 once"),
+        (lambda: layers.Permutation([1, 0]).build((None, 3)), "order has 2 places"),
+        (lambda: layers.BatchNormalization(momentum=1.5), "momentum must lie"),
+        (lambda: layers.Dequantize(0), "positive integer"),
+        (lambda: layers.Rescale(0.0), "scale must be finite and not 0"),
+        (lambda: layers.Logit(0.7), r"alpha must lie in \[0, 0.5\)"),
+        (lambda: layers.Reshape((5,)).build((None, 2, 2)), "holds 5 numbers"),
+        (lambda: layers.DiagonalScaling(epsilon=0), "epsilon must be positive"),
+        (lambda: layers.TFPBijector("NoSuchBijector"), "must name a class of tfp.bijectors"),
+        (lambda: layers.TFPBijector("Softplus", {"nonsense": 1}), "does not take the arguments"),
+        (lambda: MLP(hidden_units="wide"), "hidden_units must be"),
+        (lambda: ResidualMLP(0), "units must be a positive integer"),
+    ],
+)
+def test_bad_arguments_are_explained(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
