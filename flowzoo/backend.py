@@ -59,3 +59,24 @@ def compiled(model, method):
             return method(*inputs)
 
     return lambda *inputs: run([v.value for v in model.variables], *inputs)
+
+
+def repeat(count, step, state):
+    """`state = step(i, *state)` for i = 0 ... count - 1, in one loop of the compiled program.
+
+    The gradient passes through it on both backends, with XLA and without: TensorFlow's XLA
+    differentiates a loop only if it is told the number of iterations.
+    """
+    if name == "tensorflow":
+        import tensorflow as tf
+
+        return tf.while_loop(
+            lambda i, *state: i < count,
+            lambda i, *state: (i + 1, *step(i, *state)),
+            (tf.constant(0), *state),
+            maximum_iterations=count,
+        )[1:]
+
+    import jax
+
+    return jax.lax.fori_loop(0, count, lambda i, state: step(i, *state), state)

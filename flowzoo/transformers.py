@@ -14,10 +14,10 @@ import math
 
 from keras import ops
 
+from flowzoo import backend
 from flowzoo.backend import tfd
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
-LOG_TINY = -80.0  # the smallest log-probability whose exponential float32 holds with room
 
 
 class Additive:
@@ -82,40 +82,68 @@ class MixtureOfGaussians:
         means = means + ops.cast(ops.reshape(spread, (1, -1, 1)), means.dtype)
         return ops.log_softmax(logits, axis=1), means, self.bound * ops.tanh(raw / self.bound)
 
-    def _standardise(self, x, mixture):
-        """z(x) and log dz/dx, accurate in both tails."""
+    def _log_tails(self, x, mixture):
+        """log P(X < x) and log P(X > x)."""
+        log_weights, means, log_scales = mixture
+        y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
+        return (
+            ops.logsumexp(log_weights + log_normal_cdf(y), axis=1),
+            ops.logsumexp(log_weights + log_normal_cdf(-y), axis=1),
+        )
+
+    def _inverse(self, x, mixture):
         log_weights, means, log_scales = mixture
         y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
         log_density = ops.logsumexp(
             log_weights - 0.5 * ops.square(y) - LOG_SQRT_2_PI - log_scales, axis=1
         )
-        normal = tfd.Normal(ops.zeros((), x.dtype), ops.ones((), x.dtype))
-        log_below = ops.logsumexp(log_weights + normal.log_cdf(y), axis=1)
-        log_above = ops.logsumexp(log_weights + normal.log_cdf(-y), axis=1)
-        tail = normal.quantile(ops.exp(ops.maximum(ops.minimum(log_below, log_above), LOG_TINY)))
-        z = ops.where(log_below < log_above, tail, -tail)
+        log_below, log_above = self._log_tails(x, mixture)
+        lower = log_below < log_above
+        tail = normal_quantile(ops.where(lower, log_below, log_above))
+        z = ops.where(lower, tail, -tail)
         return z, log_density + 0.5 * ops.square(z) + LOG_SQRT_2_PI
 
     def inverse(self, x, parameters):
-        return self._standardise(x, self._mixture(parameters))
+        return self._inverse(x, self._mixture(parameters))
 
     def forward(self, z, parameters):
         mixture = self._mixture(parameters)
         fixed = [ops.stop_gradient(part) for part in mixture]
         target = ops.stop_gradient(z)
+        target_below, target_above = log_normal_cdf(target), log_normal_cdf(-target)
         _, means, log_scales = fixed
         # z * s_k + m_k, over all k, brackets the solution.
         ends = ops.expand_dims(target, 1) * ops.exp(log_scales) + means
-        low, high = ops.min(ends, axis=1), ops.max(ends, axis=1)
 
-        def halve(_, bracket):
-            low, high = bracket
+        def halve(_, low, high):
             middle = 0.5 * (low + high)
-            below = self._standardise(middle, fixed)[0] < target
+            log_below, log_above = self._log_tails(middle, fixed)
+            below = ops.where(target < 0, log_below < target_below, log_above > target_above)
             return ops.where(below, middle, low), ops.where(below, high, middle)
 
-        low, high = ops.fori_loop(0, self.iterations, halve, (low, high))
+        start = (ops.min(ends, axis=1), ops.max(ends, axis=1))
+        low, high = backend.repeat(self.iterations, halve, start)
         x = ops.stop_gradient(0.5 * (low + high))
-        reached, log_slope = self._standardise(x, mixture)
+        reached, log_slope = self._inverse(x, mixture)
         x = x + (z - reached) * ops.exp(-ops.stop_gradient(log_slope))
-        return x, -self._standardise(x, mixture)[1]
+        return x, -self._inverse(x, mixture)[1]
+
+
+def log_normal_cdf(x):
+    """log Phi(x), accurate in the lower tail."""
+    return tfd.Normal(ops.zeros((), x.dtype), ops.ones((), x.dtype)).log_cdf(x)
+
+
+def normal_quantile(log_p):
+    """The z <= 0 with log Phi(z) = log_p, for log_p <= log(1/2), however small p is.
+
+    Newton's method on log Phi, which is concave: as Phi(z) <= exp(-z^2 / 2) / 2, it starts on
+    the left of the solution and rises to it. The last step carries the exact gradient.
+    """
+    fixed = ops.stop_gradient(log_p)
+    z = -ops.sqrt(ops.maximum(-2 * (fixed + math.log(2.0)), 0.0))
+    for step in range(6):
+        log_cdf = log_normal_cdf(z)
+        slope = ops.exp(log_cdf + 0.5 * ops.square(z) + LOG_SQRT_2_PI)
+        z = z - ops.stop_gradient(slope) * (ops.stop_gradient(log_cdf) - (log_p if step == 5 else fixed))
+    return z

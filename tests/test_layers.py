@@ -66,7 +66,9 @@ def test_every_weight_gets_a_gradient(case):
     for weight, gradient in zip(layer.trainable_weights, found, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"
         assert np.isfinite(gradient).all(), weight.path
-        assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
+        # Of one dimension, MADE lets nothing see the input.
+        if not (x.shape[1:] == (1,) and weight.name == "kernel_0"):
+            assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
 
 
 def test_config_and_weights_make_the_same_layer(case):
@@ -187,7 +189,7 @@ def test_dequantize_adds_noise_and_gives_the_integers_back():
 @pytest.mark.parametrize("order", ["natural", "reversed", "random"])
 @pytest.mark.parametrize("conditional", [False, True])
 def test_made_respects_its_order(order, conditional):
-    made = MADE(2, hidden_units=(7, 11), order=order)
+    made = MADE(2, hidden_units=(15, 20), activation="tanh", order=order)
     made.build((None, 5), (None, 2) if conditional else None)
     perturb(made)
     context = ops.ones((1, 2)) if conditional else None

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import backend, checks
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
 from flowzoo.transformers import Affine, MixtureOfGaussians
@@ -87,22 +87,21 @@ class MaskedAutoregressive(FlowLayer):
 
     def forward_and_log_det(self, z, context=None):
         size = z.shape[-1]
-        dimensions = ops.arange(size)
-        sequence = ops.argsort(ops.convert_to_tensor(self.made.degrees))
+        dimensions = ops.arange(size, dtype="int32")
+        sequence = ops.cast(ops.argsort(ops.convert_to_tensor(self.made.degrees)), "int32")
 
-        def step(state, dimension):
-            x, log_det = state
+        def step(i, x, log_det):
+            # Only one dimension is complete in this pass, so only it is transformed.
+            dimension = ops.take(sequence, i)
             parameters = ops.reshape(
                 self._parameters(x, context), (-1, self.transformer.parameters, size)
             )
-            # Only `dimension` is complete in this pass, so only it is transformed.
             value, log_derivative = self.transformer.forward(
                 ops.take(z, [dimension], axis=1), ops.take(parameters, dimension, axis=2)
             )
-            return (ops.where(dimensions == dimension, value, x), log_det + log_derivative[:, 0]), None
+            return ops.where(dimensions == dimension, value, x), log_det + log_derivative[:, 0]
 
-        state = (ops.zeros_like(z), ops.zeros_like(z[:, 0]))
-        return ops.scan(step, state, sequence)[0]
+        return backend.repeat(size, step, (ops.zeros_like(z), ops.zeros_like(z[:, 0])))
 
     def get_config(self):
         return {

@@ -1,0 +1,244 @@
+import json
+import os
+
+import keras
+import numpy as np
+import pytest
+from cases import MODELS
+from helpers import data_for, gradients, jacobian_log_det, numpy, perturb, run_python
+from keras import ops
+
+import flowzoo
+from flowzoo import backend
+
+CASES = [(name, conditional) for name in MODELS for conditional in (False, True)]
+
+
+@pytest.fixture(params=CASES, ids=lambda case: case[0] + (", conditional" if case[1] else ""))
+def case(request):
+    """A model with perturbed weights, data and context (or None) for it."""
+    name, conditional = request.param
+    model = MODELS[name](context_shape=2 if conditional else None)
+    perturb(model, scale=0.3)
+    return model, data_for(model.event_shape), data_for((2,), seed=1) if conditional else None
+
+
+def test_encode_and_decode_are_inverses(case):
+    model, x, context = case
+    z = model.encode(x, context)
+    assert tuple(z.shape) == (len(x), model.dimensions)
+    np.testing.assert_allclose(numpy(model.decode(z, context)), x, atol=1e-4)
+    z = data_for((model.dimensions,), seed=2)
+    np.testing.assert_allclose(numpy(model.encode(model.decode(z, context), context)), z, atol=1e-4)
+
+
+def test_log_prob_is_the_base_density_and_the_jacobian(case):
+    model, x, context = case
+    log_prob = numpy(model.log_prob(x, context))
+    base = numpy(model.base_distribution.log_prob(model.encode(x, context)))
+    for i in range(2):
+        part = None if context is None else ops.convert_to_tensor(context[i : i + 1])
+        log_det = jacobian_log_det(lambda v, part=part: model.inverse_and_log_det(v, part)[0], x[i])
+        np.testing.assert_allclose(log_prob[i], base[i] + log_det, atol=1e-4)
+
+
+def test_every_weight_is_tracked_and_gets_a_gradient(case):
+    model, x, context = case
+    assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
+    found = gradients(model, lambda: -ops.mean(model.log_prob(x, context)))
+    assert found
+    for weight, gradient in zip(model.trainable_weights, found, strict=True):
+        assert gradient is not None, f"{weight.path} has no gradient"
+        assert np.isfinite(gradient).all(), weight.path
+        assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
+
+
+def test_the_tfp_distribution_agrees(case):
+    model, x, context = case
+    keywords = {} if context is None else {"context": context}
+    log_prob = numpy(model.log_prob(x, context))
+    np.testing.assert_allclose(numpy(model.distribution.log_prob(x, **keywords)), log_prob, rtol=1e-5)
+    key = backend.random_key(0)
+    sample = model.distribution.sample(4, seed=key, **keywords)
+    assert tuple(sample.shape) == (4, *model.event_shape)
+    np.testing.assert_allclose(
+        numpy(model.distribution.log_prob(sample, **keywords)), numpy(model.log_prob(sample, context)), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_fit_lowers_the_loss(case, jit_compile):
+    model, _, context = case
+    x = 2.0 + 0.5 * data_for(model.event_shape, n=128)
+    context = None if context is None else data_for((2,), n=128, seed=1)
+    model.compile(optimizer=keras.optimizers.Adam(5e-3), jit_compile=jit_compile)
+    data = x if context is None else (x, context)
+    history = model.fit(data, batch_size=64, epochs=4, validation_data=(data,), verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert np.isfinite(history["val_loss"]).all()
+    evaluated = model.evaluate(data, batch_size=128, verbose=0)
+    np.testing.assert_allclose(evaluated, -np.mean(numpy(model.log_prob(x, context))), rtol=1e-4)
+    np.testing.assert_allclose(model.predict(data, verbose=0), numpy(model.log_prob(x, context)), rtol=1e-3, atol=1e-3)
+
+
+def test_a_batch_of_one(case):
+    model, x, context = case
+    part = None if context is None else context[:1]
+    np.testing.assert_allclose(
+        numpy(model.log_prob(x[:1], part)), numpy(model.log_prob(x, context))[:1], rtol=1e-4, atol=1e-5
+    )
+    assert tuple(model.sample(1, part).shape) == (1, *model.event_shape)
+    model.compile(optimizer="sgd")
+    model.fit(x[:1] if context is None else (x[:1], part), batch_size=1, verbose=0)
+
+
+def test_sampling_is_seeded_and_takes_a_temperature(case):
+    model, _, context = case
+    np.testing.assert_array_equal(
+        numpy(model.sample(4, context, seed=1)), numpy(model.sample(4, context, seed=1))
+    )
+    assert not np.array_equal(numpy(model.sample(4, context)), numpy(model.sample(4, context)))
+    cold = numpy(model.sample(4, context, temperature=0.0))
+    np.testing.assert_allclose(cold, numpy(model.decode(np.zeros((4, model.dimensions)), context)), atol=1e-6)
+
+
+LOAD_AND_EVALUATE = """
+import json, sys
+import keras, numpy as np
+import flowzoo
+found = {}
+for name, path in json.loads(sys.argv[1]).items():
+    model = keras.models.load_model(path + ".keras")
+    x, context = np.load(path + ".x.npy"), np.load(path + ".context.npy")
+    context = context if model.context_shape else None
+    found[name] = np.asarray(keras.ops.convert_to_numpy(model.log_prob(x, context))).tolist()
+print(json.dumps(found))
+"""
+
+
+def test_log_prob_is_the_same_in_a_new_process(tmp_path):
+    paths, expected = {}, {}
+    for i, (name, conditional) in enumerate(CASES):
+        model = MODELS[name](context_shape=2 if conditional else None)
+        perturb(model, seed=i, scale=0.3)
+        x, context = data_for(model.event_shape, n=8), data_for((2,), n=8, seed=1)
+        path = str(tmp_path / str(i))
+        np.save(path + ".x.npy", x)
+        np.save(path + ".context.npy", context)
+        model.save(path + ".keras")
+        paths[str(i)] = path
+        expected[str(i)] = numpy(model.log_prob(x, context if conditional else None))
+    found = json.loads(run_python(LOAD_AND_EVALUATE, json.dumps(paths)).splitlines()[-1])
+    for i, log_prob in expected.items():
+        np.testing.assert_allclose(found[i], log_prob, rtol=1e-6, err_msg=str(CASES[int(i)]))
+
+
+IN_FLOAT64 = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import keras, numpy as np
+keras.config.set_floatx("float64")
+import flowzoo
+from cases import MODELS
+from helpers import data_for, perturb, numpy
+for name, make in MODELS.items():
+    model = make()
+    perturb(model, scale=0.3)
+    x = data_for(model.event_shape).astype("float64")
+    log_prob = model.log_prob(x)
+    assert keras.backend.standardize_dtype(log_prob.dtype) == "float64", name
+    error = np.abs(numpy(model.decode(model.encode(x))) - x).max()
+    assert error < (1e-6 if "MoG" in name else 1e-10), (name, error)
+    assert np.allclose(numpy(model.distribution.log_prob(x)), numpy(log_prob), rtol=1e-12), name
+model.compile(optimizer="adam")
+model.fit(x, verbose=0)
+"""
+
+
+def test_float64():
+    run_python(IN_FLOAT64, os.path.dirname(__file__), JAX_ENABLE_X64="1")
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_mixed_precision_keeps_densities_in_float32(name, policy):
+    model = MODELS[name](dtype=policy)
+    plain = MODELS[name]()
+    perturb(model, scale=0.1)
+    plain.set_weights(model.get_weights())
+    x = data_for(model.event_shape, n=32)
+    log_prob = model.log_prob(x)
+    assert keras.backend.standardize_dtype(log_prob.dtype) == "float32"
+    np.testing.assert_allclose(numpy(log_prob), numpy(plain.log_prob(x)), atol=0.2)
+    assert not np.array_equal(numpy(log_prob), numpy(plain.log_prob(x)))
+    model.compile(optimizer="adam")
+    assert np.isfinite(model.fit(x, verbose=0).history["loss"]).all()
+
+
+def test_config_round_trip():
+    for name, make in MODELS.items():
+        model = make(context_shape=3)
+        config = model.get_config()
+        twin = type(model).from_config(json.loads(json.dumps(config)))
+        assert json.dumps(twin.get_config()) == json.dumps(config), name
+        assert twin.count_params() == model.count_params(), name
+
+
+def test_random_orders_and_permutations_are_saved(tmp_path):
+    flow = flowzoo.Flow(
+        [flowzoo.layers.Permutation("random"), flowzoo.layers.MaskedAutoregressive(order="random")],
+        event_shape=20,
+    )
+    perturb(flow)
+    x = data_for((20,))
+    flow.save(tmp_path / "flow.keras")
+    keras.utils.set_random_seed(7)
+    loaded = keras.models.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(numpy(loaded.log_prob(x)), numpy(flow.log_prob(x)))
+
+
+def test_any_keras_network_can_be_a_conditioner(tmp_path):
+    network = keras.Sequential([keras.layers.Dense(16, activation="gelu"), keras.layers.LayerNormalization()])
+    flow = flowzoo.Flow([flowzoo.layers.AffineCoupling(network)], event_shape=4)
+    perturb(flow)
+    x = data_for((4,))
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.models.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(numpy(loaded.log_prob(x)), numpy(flow.log_prob(x)))
+
+
+def test_repr_shows_the_chain():
+    text = repr(flowzoo.NICE(event_shape=4))
+    assert "NICE(event_shape=(4,)" in text
+    assert text.count("AdditiveCoupling") == 4
+    assert "logistic latent (4,)" in text
+
+
+def test_nice_is_additive():
+    model = MODELS["NICE"]()
+    perturb(model)
+    x = data_for((3,), n=16)
+    _, log_det = model.inverse_and_log_det(ops.convert_to_tensor(x))
+    np.testing.assert_allclose(numpy(log_det), numpy(log_det)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: flowzoo.NICE(event_shape=(2, 0)), "positive integer"),
+        (lambda: flowzoo.NICE(event_shape="28"), "event_shape must be a tuple"),
+        (lambda: flowzoo.NICE(event_shape=2, couplings=0), "couplings must be a positive integer"),
+        (lambda: flowzoo.NICE(event_shape=2, base="cauchy"), "base must be one of"),
+        (lambda: flowzoo.RealNVP(event_shape=1), "at least 2 dimensions"),
+        (lambda: flowzoo.RealNVP(event_shape=2, normalization="layer"), "normalization must be one of"),
+        (lambda: flowzoo.MAF(event_shape=2, order="natural"), "order must be one of"),
+        (lambda: flowzoo.MAF(event_shape=2, autoregressive_layers=1.5), "must be a positive integer"),
+        (lambda: flowzoo.MAF(event_shape=2, components=0), "components must be a positive integer"),
+        (lambda: flowzoo.IAF(event_shape=2, hidden_units=None), "hidden_units must be"),
+        (lambda: flowzoo.MAF(event_shape=2, context_shape=()), "context_shape must be a tuple"),
+        (lambda: flowzoo.Flow([keras.layers.Dense(2)], event_shape=2), r"flow_layers\[0\] is not a flow layer"),
+    ],
+)
+def test_bad_arguments_are_explained(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
