@@ -28,7 +28,8 @@ class MAF(Flow):
         activation: name of a Keras activation.
         order: "reversed" from layer to layer, the paper's, or "random" in each.
         components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper.
-        normalization: "batch", the paper's batch normalisation between layers; "actnorm"; None.
+        normalization: "batch", the paper's batch normalisation; "actnorm", started from the first
+            batch; or None. One such layer follows each autoregressive layer, on its data side.
         log_scale_bound: soft bound of the log-scales, in nats.
         alpha: of the logit, for images; 1e-6 in the paper for MNIST, 0.05 for CIFAR-10.
         context_shape: shape of one example's context, for p(x | c).
@@ -121,6 +122,5 @@ def autoregressive_stack(count, *, order, seed, normalization, components=None, 
                 **made,
             )
         )
-        if i + 1 < len(transformers):
-            layers += normalization_layer(normalization, dtype)
+        layers += normalization_layer(normalization, dtype)
     return layers
