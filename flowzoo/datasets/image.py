@@ -17,7 +17,7 @@ def load_arrays(name, split, *, data_dir=None):
     import tensorflow_datasets as tfds
 
     try:
-        data = tfds.load(name, split=split, data_dir=data_dir, batch_size=-1)
+        data = tfds.load(name, split=split, data_dir=data_dir, batch_size=1000)
     except tfds.core.DatasetNotFoundError:
         raise
     except Exception as error:
@@ -27,5 +27,5 @@ def load_arrays(name, split, *, data_dir=None):
             f"Where there is no network, run tfds.load({name!r}) on a machine that has one and copy its "
             f"folder {name}/ to {folder}, or name the folder that holds it with data_dir= or $TFDS_DATA_DIR."
         ) from error
-    data = tfds.as_numpy(data)
-    return np.asarray(data["image"]), np.asarray(data["label"])
+    batches = list(tfds.as_numpy(data))
+    return tuple(np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))

@@ -91,26 +91,26 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, verbose=1):
     log = keras.callbacks.CSVLogger(folder / "training.csv", append=resumed)
     if resumed:
         best.best = min(row["val_loss"] for row in _read_log(folder))
-    callbacks = [keras.callbacks.TerminateOnNaN(), keras.callbacks.BackupAndRestore(work / "backup"), log, best]
-    started = time.monotonic()
-    history = flow.fit(
+    # The backup comes last, so that what is resumed from is what was logged.
+    backup = keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False)
+    flow.fit(
         training,
         batch_size=recipe["batch_size"],
         epochs=epochs,
         validation_data=(validation,),
         verbose=verbose,
-        callbacks=callbacks,
+        callbacks=[keras.callbacks.TerminateOnNaN(), EpochSeconds(), log, best, backup],
     )
-    rate = len(training) * len(history.epoch) / (time.monotonic() - started)
     flow.load_weights(work / "best.weights.h5")
     rows = _read_log(folder)
+    seconds = sum(row["seconds"] for row in rows)
     facts["recipe"]["epochs"] = epochs
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     facts["training"] = {
         "examples": len(training),
         "best_epoch": 1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
-        "seconds": round(epochs * len(training) / rate),
-        "examples_per_second": round(rate, 1),
+        "seconds": round(seconds),
+        "examples_per_second": round(len(training) * len(rows) / seconds, 1),
         "hardware": hardware(),
         "backend": backend.name,
         "keras": keras.__version__,
@@ -130,6 +130,16 @@ def publish(flow, folder, facts, *, data_dir=None):
     plots.image_grid(load(folder).sample(64, seed=0), path=folder / "samples.png", columns=16)
     write_model_file(folder, facts)
     write_card(folder, facts)
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Adds to the logs how long each epoch took, validation included."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["seconds"] = round(time.monotonic() - self.started, 3)
 
 
 def hardware():
@@ -159,4 +169,5 @@ def _optimizer(recipe, steps):
 
 def _read_log(folder):
     with open(folder / "training.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        rows = {row["epoch"]: row for row in csv.DictReader(file)}  # the last of an epoch counts
+    return [{key: float(value) for key, value in row.items()} for row in rows.values()]

@@ -1,0 +1,361 @@
+import json
+import pathlib
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from helpers import numpy, run_python
+from typer.testing import CliRunner
+
+import flowzoo
+from flowzoo import cli, plots, registry
+from flowzoo.registry.folder import pretrained_folders, read_model_file
+
+RECIPE = {
+    "name": "tiny-mnist",
+    "description": "A NICE of a few weights, for tests.",
+    "class": "NICE",
+    "config": {"event_shape": [28, 28, 1], "couplings": 2, "hidden_units": [8]},
+    "paper": {
+        "title": "NICE",
+        "authors": "Dinh et al.",
+        "year": 2014,
+        "arxiv": "1410.8516",
+        "metrics": {"log_likelihood_unit": 1980.5},
+    },
+    "data": {"name": "mnist", "train": "train", "test": "test", "licence": "CC BY-SA 3.0"},
+    "recipe": {
+        "seed": 0,
+        "validation_examples": 20,
+        "epochs": 2,
+        "batch_size": 20,
+        "warmup_steps": 2,
+        "optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.001}},
+        "dtype_policy": "float32",
+        "jit_compile": False,
+    },
+    "licence": "Apache-2.0",
+    "limits": "None of its samples look like digits.",
+}
+
+
+@pytest.fixture(scope="module")
+def mock_mnist():
+    """MNIST as TFDS gives it, of 100 made-up images."""
+    with tfds.testing.mock_data(num_examples=100):
+        yield
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory, mock_mnist):
+    """A folder of pretrained models with one, trained on made-up data."""
+    hub = tmp_path_factory.mktemp("hub")
+    bare = hub / "tiny-mnist"
+    bare.mkdir()
+    (bare / "model.json").write_text(json.dumps(RECIPE))
+    registry.train(bare, bare, verbose=0)
+    return hub
+
+
+@pytest.fixture
+def model_folder(hub, tmp_path, monkeypatch):
+    """A copy of the trained model, which a test may spoil, in the hub that is in use."""
+    folder = tmp_path / "hub" / "tiny-mnist"
+    folder.mkdir(parents=True)
+    for path in (hub / "tiny-mnist").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("FLOWZOO_HUB", str(folder.parent))
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def test_training_publishes_a_complete_folder(model_folder):
+    assert {path.name for path in model_folder.iterdir()} == {
+        "README.md",
+        "model.json",
+        "model.weights.h5",
+        "samples.png",
+        "training.csv",
+    }
+    facts = read_model_file(model_folder)
+    assert facts["weights"]["bytes"] == (model_folder / "model.weights.h5").stat().st_size
+    assert facts["metrics"]["examples"] == 100
+    assert facts["parameters"] == flowzoo.load(model_folder).count_params() - 784 - 1
+    assert len((model_folder / "training.csv").read_text().splitlines()) == 3
+    card = (model_folder / "README.md").read_text()
+    assert f"{facts['metrics']['bits_per_dim']:.3f}" in card
+    assert "1980.5 nats" in card
+    assert facts["weights"]["sha256"] in card
+
+
+def test_a_model_loads_by_name_and_by_path(model_folder):
+    assert "tiny-mnist" in flowzoo.list_models()
+    assert flowzoo.info("tiny-mnist")["class"] == "NICE"
+    by_name, by_path = flowzoo.load("tiny-mnist"), flowzoo.load(model_folder)
+    assert isinstance(by_name, flowzoo.NICE)
+    x = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1))
+    expected = numpy(by_name.log_prob(x, seed=0))
+    np.testing.assert_array_equal(numpy(by_path.log_prob(x, seed=0)), expected)
+    bare = flowzoo.load("tiny-mnist", weights=False)
+    assert not np.allclose(numpy(bare.log_prob(x, seed=0)), expected)
+
+
+def test_weights_are_stored_in_16_bits_without_optimizer_state(model_folder):
+    import h5py
+
+    kinds = set()
+    names = []
+    with h5py.File(model_folder / "model.weights.h5") as file:
+        file.visititems(lambda name, item: names.append(name) or kinds.add(getattr(item, "dtype", None)))
+    assert not any("optimizer" in name for name in names)
+    assert np.dtype("float16") in kinds
+    assert np.dtype("float32") not in kinds
+
+
+def test_evaluating_again_gives_the_figures_of_the_card(model_folder, mock_mnist):
+    from flowzoo.registry.train import evaluate_pretrained
+
+    card = read_model_file(model_folder)["metrics"]
+    measured = evaluate_pretrained("tiny-mnist")
+    assert measured["split"] == card["split"]
+    np.testing.assert_allclose(measured["bits_per_dim"], card["bits_per_dim"], rtol=1e-5)
+    np.testing.assert_allclose(
+        measured["log_likelihood_unit"],
+        measured["log_likelihood_pixels"] + 784 * np.log(256),
+        rtol=1e-5,
+    )
+
+
+def test_interrupted_training_goes_on(tmp_path, mock_mnist, monkeypatch):
+    folder = tmp_path / "tiny-mnist"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(RECIPE))
+    original = keras.callbacks.CSVLogger.on_epoch_end
+
+    def interrupt_after_one_epoch(self, epoch, logs=None):
+        if epoch == 1:
+            raise KeyboardInterrupt
+        original(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.callbacks.CSVLogger, "on_epoch_end", interrupt_after_one_epoch)
+        with pytest.raises(KeyboardInterrupt):
+            registry.train(folder, folder, verbose=0)
+    assert not (folder / "model.weights.h5").exists()
+    facts = registry.train(folder, folder, verbose=0)
+    rows = (folder / "training.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1"]
+    assert facts["training"]["best_epoch"] in (1, 2)
+    assert flowzoo.load(folder).sample(1).shape == (1, 28, 28, 1)
+
+
+# What goes wrong.
+
+
+def test_unknown_names_offer_the_nearest(model_folder):
+    with pytest.raises(ValueError, match=r"No pretrained model is called 'tiny-mnis'.*Did you mean 'tiny-mnist'"):
+        flowzoo.load("tiny-mnis")
+    with pytest.raises(ValueError, match="There are: .*tiny-mnist"):
+        flowzoo.info("zzzzzz")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../tiny-mnist/../..", "/etc"])
+def test_names_do_not_leave_the_hub(model_folder, name):
+    with pytest.raises(ValueError, match="No pretrained model is called"):
+        flowzoo.load(name)
+
+
+def test_damaged_weights_are_refused(model_folder):
+    path = model_folder / "model.weights.h5"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"is damaged: its sha256 is \w{64}, but \w{64} was expected"):
+        flowzoo.load("tiny-mnist")
+    path.unlink()
+    with pytest.raises(ValueError, match="is missing"):
+        flowzoo.load("tiny-mnist")
+
+
+def spoil(folder, **changes):
+    facts = {**read_model_file(folder), **changes}
+    (folder / "model.json").write_text(json.dumps(facts))
+
+
+def test_weights_of_another_architecture_are_refused(model_folder):
+    spoil(model_folder, config={**RECIPE["config"], "hidden_units": [9]})
+    with pytest.raises(ValueError, match="do not fit NICE"):
+        flowzoo.load("tiny-mnist")
+
+
+def test_a_class_that_is_not_in_the_catalogue_is_refused(model_folder):
+    spoil(model_folder, **{"class": "Model"})
+    with pytest.raises(ValueError, match="of class 'Model', which this flowzoo does not have"):
+        flowzoo.load("tiny-mnist")
+
+
+def test_a_broken_card_is_refused(model_folder):
+    (model_folder / "model.json").write_text("{")
+    with pytest.raises(ValueError, match="cannot be read as JSON"):
+        flowzoo.info("tiny-mnist")
+    (model_folder / "model.json").write_text("{}")
+    with pytest.raises(ValueError, match="lacks 'name', 'class', 'config'"):
+        flowzoo.info("tiny-mnist")
+
+
+def test_a_recipe_without_weights_says_how_to_train(model_folder):
+    (model_folder / "model.json").write_text(json.dumps(RECIPE))
+    with pytest.raises(ValueError, match="no trained weights yet"):
+        flowzoo.load("tiny-mnist")
+
+
+def test_a_failed_write_leaves_the_old_file(model_folder):
+    from flowzoo.registry.weights import save_weights
+
+    flow = flowzoo.load("tiny-mnist")
+    before = (model_folder / "model.weights.h5").read_bytes()
+    flow.trainable_weights[0].assign(np.full(flow.trainable_weights[0].shape, 1e6))
+    with pytest.raises(ValueError, match="not finite in float16"):
+        save_weights(flow, model_folder)
+    assert (model_folder / "model.weights.h5").read_bytes() == before
+    assert {path.name for path in model_folder.iterdir() if "weights" in path.name} == {"model.weights.h5"}
+
+
+# The command line.
+
+
+def test_command_list_and_info(model_folder):
+    listed = run("list")
+    assert listed.exit_code == 0
+    assert "tiny-mnist" in listed.output
+    assert json.loads(run("info", "tiny-mnist").output)["class"] == "NICE"
+
+
+def test_command_sample_writes_a_picture(model_folder, tmp_path):
+    import matplotlib.pyplot as plt
+
+    out = tmp_path / "grid.png"
+    result = run("sample", "tiny-mnist", "-n", 4, "--temperature", 0.7, "--seed", 0, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert plt.imread(out).shape[:2] == (4 * 62, 4 * 62)
+    again = tmp_path / "again.png"
+    run("sample", "tiny-mnist", "-n", 4, "--temperature", 0.7, "--seed", 0, "--out", again)
+    assert again.read_bytes() == out.read_bytes()
+
+
+def test_command_evaluate_prints_the_card_beside(model_folder, mock_mnist):
+    result = run("evaluate", "tiny-mnist")
+    assert result.exit_code == 0, result.output
+    figures = re.search(r"bits_per_dim\s*.\s*([\d.]+)\s*.\s*([\d.]+)", result.output)
+    assert figures.group(1) == figures.group(2)
+
+
+def test_command_train_writes_a_model(model_folder, tmp_path, mock_mnist):
+    out = tmp_path / "new"
+    result = run("train", "tiny-mnist", "--out", out, "--epochs", 1)
+    assert result.exit_code == 0, result.output
+    assert read_model_file(out)["recipe"]["epochs"] == 1
+    assert "bits/dim" in result.output
+
+
+def test_command_errors_are_one_message_without_a_traceback(model_folder, monkeypatch, capsys, tmp_path):
+    for arguments in (
+        ["sample", "tiny-mnisty"],
+        ["sample", "tiny-mnist", "--out", "picture.gif"],
+        ["sample", "tiny-mnist", "--out", str(tmp_path / "no" / "grid.png")],
+    ):
+        monkeypatch.setattr("sys.argv", ["flowzoo", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert stop.value.code == 1
+        error = capsys.readouterr().err
+        assert error.startswith("flowzoo: ")
+        assert "Traceback" not in error
+
+
+# The models that flowzoo ships.
+
+CHECKOUT = pathlib.Path(__file__).parents[1] / "pretrained"
+
+
+@pytest.mark.skipif(not CHECKOUT.is_dir(), reason="the checkout's pretrained models are not here")
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.json")))
+def test_shipped_models_load_and_sample(name):
+    assert CHECKOUT in pretrained_folders()
+    flow = flowzoo.load(name)
+    facts = flowzoo.info(name)
+    digits = np.load(pathlib.Path(__file__).parent / "mnist_digits.npz")["images"]
+    bits = numpy(flow.bits_per_dim(digits, seed=0))
+    # 20 test digits: their mean lies within the spread of single images around the card's.
+    assert abs(bits.mean() - facts["metrics"]["bits_per_dim"]) < 0.5
+    images = numpy(flow.sample(2, seed=0))
+    assert images.dtype == np.uint8
+    assert images.shape == (2, *flow.event_shape)
+    assert 5 < images.mean() < 120
+
+
+def test_import_and_training_without_tensorflow():
+    """On the JAX backend, with TensorFlow made impossible to import."""
+    pytest.importorskip("jax")
+    code = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tf_keras"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+import numpy as np
+import flowzoo
+flow = flowzoo.MAF(event_shape=2, hidden_units=(8,))
+flow.compile(optimizer="adam")
+flow.fit(np.random.normal(size=(64, 2)), verbose=0)
+flow.sample(3, seed=0)
+assert flowzoo.list_models() is not None
+assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
+print("done")
+"""
+    assert run_python(code, KERAS_BACKEND="jax").strip() == "done"
+
+
+def test_the_torch_backend_is_refused():
+    code = """
+import types, keras
+keras.backend.backend = lambda: "torch"
+try:
+    import flowzoo
+except ImportError as error:
+    print(error)
+"""
+    assert "but Keras is using 'torch'" in run_python(code)
+
+
+# Pictures.
+
+
+def test_image_grid_tiles_and_checks(tmp_path):
+    images = np.arange(3 * 2 * 2).reshape(3, 2, 2, 1).astype("uint8")
+    tiled = plots.tile_images(images, columns=2, padding=1)
+    assert tiled.shape == (7, 7, 3)
+    np.testing.assert_array_equal(tiled[1:3, 1:3, 0], images[0, ..., 0])
+    np.testing.assert_array_equal(tiled[4:6, 1:3, 2], images[2, ..., 0])
+    assert (tiled[4:6, 4:6] == 255).all()
+    with pytest.raises(ValueError, match="images must have shape"):
+        plots.tile_images(images[..., 0])
+    assert plots.image_grid(images).axes
+
+
+def test_density_and_training_curve_draw(tmp_path):
+    flow = flowzoo.RealNVP(event_shape=2, couplings=2, context_shape=1, name="moons")
+    axes = plots.density(flow, resolution=20, context=[0.0], samples=flow.sample(5, context=[0.0]))
+    assert axes.get_title() == "moons"
+    with pytest.raises(ValueError, match="flows on the plane"):
+        plots.density(flowzoo.RealNVP(event_shape=3))
+    curve = plots.training_curve({"loss": [3.0, 2.0], "val_loss": [3.0, 2.5]})
+    assert [line.get_label() for line in curve.lines] == ["training", "validation"]
