@@ -58,9 +58,7 @@ def batch(name, value, event_shape, dtype):
         hint = ""
         if given == tuple(event_shape):
             hint = f" For a single example, add a batch axis: {name}[None]."
-        raise ValueError(
-            f"{name} must have shape (batch, {_sizes(event_shape)}); got shape {given}.{hint}"
-        )
+        raise ValueError(f"{name} must have shape (batch, {_sizes(event_shape)}); got shape {given}.{hint}")
     if given[0] == 0:
         raise ValueError(f"{name} is an empty batch: its shape is {given}. Give at least one example.")
     return ops.cast(ops.convert_to_tensor(value), dtype)

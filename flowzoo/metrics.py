@@ -4,6 +4,7 @@ import math
 
 from flowzoo.layers.preprocessing import Logit, Rescale
 
+
 def bits_per_dim(log_prob, dimensions):
     """-log_prob / (dimensions * ln 2): nats per example to bits for each dimension.
 

@@ -94,9 +94,7 @@ class MixtureOfGaussians:
     def _inverse(self, x, mixture):
         log_weights, means, log_scales = mixture
         y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
-        log_density = ops.logsumexp(
-            log_weights - 0.5 * ops.square(y) - LOG_SQRT_2_PI - log_scales, axis=1
-        )
+        log_density = ops.logsumexp(log_weights - 0.5 * ops.square(y) - LOG_SQRT_2_PI - log_scales, axis=1)
         log_below, log_above = self._log_tails(x, mixture)
         lower = log_below < log_above
         tail = normal_quantile(ops.where(lower, log_below, log_above))

@@ -31,7 +31,8 @@ def fit_variational(
 
     References:
         Sticking the Landing (Roeder et al., 2017, arXiv:1703.09194)
-        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016, arXiv:1606.04934)
+        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,
+        arXiv:1606.04934)
 
     Arguments:
         target_log_prob_fn: takes x, (batch, *event_shape), and gives log p, (batch,), in nats up

@@ -27,7 +27,11 @@ LAYERS = {
     "affine coupling, residual": (lambda: AffineCoupling(ResidualMLP(16, blocks=2)), (4,), False),
     "autoregressive": (lambda: MaskedAutoregressive(hidden_units=(16, 12)), (4,), False),
     "autoregressive, one dimension": (lambda: MaskedAutoregressive(hidden_units=(8,)), (1,), False),
-    "autoregressive, reversed": (lambda: MaskedAutoregressive(order="reversed", activation="tanh"), (4,), False),
+    "autoregressive, reversed": (
+        lambda: MaskedAutoregressive(order="reversed", activation="tanh"),
+        (4,),
+        False,
+    ),
     "autoregressive, random": (lambda: MaskedAutoregressive(order="random", hidden_units=(3,)), (4,), False),
     "autoregressive, mixture": (
         lambda: MaskedAutoregressive(transformer="mixture", components=3, hidden_units=(16,)),

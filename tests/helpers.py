@@ -40,7 +40,7 @@ def jacobian_log_det(function, value):
     if backend.name == "jax":
         import jax
 
-        matrix = jax.jacrev(flat)(vector)
+        matrix = jax.jit(jax.jacrev(flat))(vector)
     else:
         import tensorflow as tf
 

@@ -114,7 +114,9 @@ def test_fit_arguments_are_those_of_keras():
         initial_epoch=1,
         epochs=3,
         validation_data=(x,),
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, set(logs))))],
+        callbacks=[
+            keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, set(logs))))
+        ],
         verbose=0,
     )
     assert history.epoch == [1, 2]
@@ -198,7 +200,9 @@ def test_conditional_flows_learn_the_labels_of_digits(make):
     flow.fit(x[:1500], labels[:1500], epochs=12, batch_size=50, verbose=0)
     held_out, truth = x[1500:], digits.target[1500:]
     scores = [
-        flow.predict((held_out, np.repeat(np.eye(10)[i : i + 1], len(held_out), axis=0)), batch_size=300, verbose=0)
+        flow.predict(
+            (held_out, np.repeat(np.eye(10)[i : i + 1], len(held_out), axis=0)), batch_size=300, verbose=0
+        )
         for i in range(10)
     ]
     assert np.mean(np.argmax(scores, axis=0) == truth) > 0.75  # classifies by Bayes' rule

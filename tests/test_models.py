@@ -62,7 +62,9 @@ def test_the_tfp_distribution_agrees(case):
     sample = model.distribution.sample(4, seed=key, **keywords)
     assert tuple(sample.shape) == (4, *model.event_shape)
     np.testing.assert_allclose(
-        numpy(model.distribution.log_prob(sample, **keywords)), numpy(model.log_prob(sample, context)), rtol=1e-5
+        numpy(model.distribution.log_prob(sample, **keywords)),
+        numpy(model.log_prob(sample, context)),
+        rtol=1e-5,
     )
 
 
@@ -78,7 +80,9 @@ def test_fit_lowers_the_loss(case, jit_compile):
     assert np.isfinite(history["val_loss"]).all()
     evaluated = model.evaluate(data, batch_size=128, verbose=0)
     np.testing.assert_allclose(evaluated, -np.mean(numpy(model.log_prob(x, context))), rtol=1e-4)
-    np.testing.assert_allclose(model.predict(data, verbose=0), numpy(model.log_prob(x, context)), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        model.predict(data, verbose=0), numpy(model.log_prob(x, context)), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_batch_of_one(case):
@@ -236,7 +240,10 @@ def test_nice_is_additive():
         (lambda: flowzoo.MAF(event_shape=2, components=0), "components must be a positive integer"),
         (lambda: flowzoo.IAF(event_shape=2, hidden_units=None), "hidden_units must be"),
         (lambda: flowzoo.MAF(event_shape=2, context_shape=()), "context_shape must be a tuple"),
-        (lambda: flowzoo.Flow([keras.layers.Dense(2)], event_shape=2), r"flow_layers\[0\] is not a flow layer"),
+        (
+            lambda: flowzoo.Flow([keras.layers.Dense(2)], event_shape=2),
+            r"flow_layers\[0\] is not a flow layer",
+        ),
     ],
 )
 def test_bad_arguments_are_explained(make, message):

@@ -158,9 +158,11 @@ def test_interrupted_training_goes_on(tmp_path, mock_mnist, monkeypatch):
 
 
 def test_unknown_names_offer_the_nearest(model_folder):
-    with pytest.raises(ValueError, match=r"No pretrained model is called 'tiny-mnis'.*Did you mean 'tiny-mnist'"):
+    with pytest.raises(
+        ValueError, match=r"No pretrained model is called 'tiny-mnis'.*Did you mean 'tiny-mnist'"
+    ):
         flowzoo.load("tiny-mnis")
-    with pytest.raises(ValueError, match="There are: .*tiny-mnist"):
+    with pytest.raises(ValueError, match=r"There are: .*tiny-mnist"):
         flowzoo.info("zzzzzz")
 
 

@@ -33,7 +33,9 @@ def kl(flow, target, n=20000):
     ("target", "dimensions", "steps", "bound"), [(banana, 2, 1000, 0.05), (funnel, 3, 1500, 0.2)]
 )
 def test_an_inverse_autoregressive_flow_fits(target, dimensions, steps, bound):
-    flow = flowzoo.IAF(event_shape=dimensions, autoregressive_layers=2, hidden_units=(32, 32), activation="tanh")
+    flow = flowzoo.IAF(
+        event_shape=dimensions, autoregressive_layers=2, hidden_units=(32, 32), activation="tanh"
+    )
     history = flow.fit_variational(
         target, steps=steps, batch_size=256, optimizer=_adam(steps), seed=0, verbose=0
     ).history

@@ -93,9 +93,7 @@ class MaskedAutoregressive(FlowLayer):
         def step(i, x, log_det):
             # Only one dimension is complete in this pass, so only it is transformed.
             dimension = ops.take(sequence, i)
-            parameters = ops.reshape(
-                self._parameters(x, context), (-1, self.transformer.parameters, size)
-            )
+            parameters = ops.reshape(self._parameters(x, context), (-1, self.transformer.parameters, size))
             value, log_derivative = self.transformer.forward(
                 ops.take(z, [dimension], axis=1), ops.take(parameters, dimension, axis=2)
             )

@@ -71,9 +71,7 @@ class FlowLayer(keras.layers.Layer):
         shapes = self._build_shapes_dict
         data_shape = tuple(shapes["input_shape"])
         latent_shape = self.compute_output_shape(data_shape)
-        return FlowBijector(
-            self, latent_shape[1:], data_shape[1:], self.variable_dtype, name=self.name
-        )
+        return FlowBijector(self, latent_shape[1:], data_shape[1:], self.variable_dtype, name=self.name)
 
 
 def positions(shape):

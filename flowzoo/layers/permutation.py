@@ -34,9 +34,7 @@ class Permutation(FlowLayer):
         else:
             order = [int(place) for place in order]
             if sorted(order) != list(range(len(order))):
-                raise ValueError(
-                    f"order must hold each number from 0 to {len(order) - 1} once; got {order}."
-                )
+                raise ValueError(f"order must hold each number from 0 to {len(order) - 1} once; got {order}.")
         self.order = order
         self.seed = seed
 

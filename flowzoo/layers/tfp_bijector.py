@@ -45,12 +45,16 @@ class TFPBijector(FlowLayer):
     def forward_and_log_det(self, z, context=None):
         bijector = self._make()
         x = bijector.forward(z)
-        return x, bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1) + self.per_example(0.0, z)
+        return x, bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1) + self.per_example(
+            0.0, z
+        )
 
     def inverse_and_log_det(self, x, context=None):
         bijector = self._make()
         z = bijector.inverse(x)
-        return z, bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1) + self.per_example(0.0, x)
+        return z, bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1) + self.per_example(
+            0.0, x
+        )
 
     def compute_output_shape(self, input_shape, context_shape=None):
         return (input_shape[0], *self._make().inverse_event_shape(input_shape[1:]))

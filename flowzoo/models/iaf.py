@@ -18,7 +18,8 @@ class IAF(Flow):
     variational inference: see `fit_variational`.
 
     References:
-        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016, arXiv:1606.04934)
+        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,
+        arXiv:1606.04934)
 
     Arguments:
         event_shape: shape of one example.

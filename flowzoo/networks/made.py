@@ -1,5 +1,7 @@
 """MADE: a masked dense network whose outputs respect an order of the inputs."""
 
+import itertools
+
 import keras
 import numpy as np
 from keras import ops
@@ -63,7 +65,7 @@ class MADE(keras.layers.Layer):
         widths = (self.size, *self.hidden_units)
         self.kernels = [
             self.add_weight(shape=shape, initializer="he_normal", name=f"kernel_{i}")
-            for i, shape in enumerate(zip(widths, widths[1:], strict=False))
+            for i, shape in enumerate(itertools.pairwise(widths))
         ]
         self.biases = [
             self.add_weight(shape=(units,), initializer="zeros", name=f"bias_{i}")

@@ -59,10 +59,11 @@ dequantisation, one noise draw an image, with the stored {weights["dtype"]} weig
 ## Training
 
 `flowzoo train {facts["name"]}`: {recipe["epochs"]} epochs of {training["examples"]:,} images, batches of
-{recipe["batch_size"]}, {recipe["dtype_policy"]}, {recipe["optimizer"]["class_name"]}; the epoch of the best loss on
-{recipe["validation_examples"]:,} held-out training images was kept (epoch {training["best_epoch"]}). It took
-{training["seconds"] / 60:.0f} minutes on {training["hardware"]} with Keras's {training["backend"]} backend,
-{training["examples_per_second"]:.0f} images a second. The loss of every epoch is in `training.csv`.
+{recipe["batch_size"]}, {recipe["dtype_policy"]}, {recipe["optimizer"]["class_name"]} with a warm-up and a
+cosine decay to 0. The epoch of the best loss on {recipe["validation_examples"]:,} held-out training images
+was kept, epoch {training["best_epoch"]}. It took {training["seconds"] / 60:.0f} minutes
+on {training["hardware"]} with Keras's {training["backend"]} backend,
+{training["examples_per_second"]:.0f} images a second. `training.csv` has the losses of every epoch.
 
 ## Weights and licence
 

@@ -111,9 +111,7 @@ def write_atomically(path, write):
 
 def write_model_file(folder, facts):
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(
-        pathlib.Path(folder) / MODEL_FILE, lambda path: path.write_text(text, encoding="utf-8")
-    )
+    write_atomically(pathlib.Path(folder) / MODEL_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def sha256(path):
