@@ -107,9 +107,8 @@ class Flow(keras.Model):
 
     def _inverse(self, x, context, seed=None):
         if seed is not None:
-            for layer in self._flatten_layers():
-                if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
-                    layer.seed_generator.state.assign(backend.seed_state(seed))
+            for layer in self.flow_layers:
+                layer.reseed(seed)
         context = self._flat_context(context)
         log_dets = []
         for layer in reversed(self.flow_layers):

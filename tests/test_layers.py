@@ -252,3 +252,10 @@ def test_networks_build_run_and_rebuild(network):
 def test_bad_arguments_are_explained(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_a_layer_builds_itself_when_it_is_called():
+    layer = layers.MaskedAutoregressive(hidden_units=(8,))
+    x, context = data_for((3,)), data_for((2,), seed=1)
+    assert tuple(layer(x, context).shape) == (4, 3)
+    assert layer.made.context_kernel is not None

@@ -70,13 +70,13 @@ class MaskedAutoregressive(FlowLayer):
             name="made",
         )
 
-    def build(self, input_shape, context_shape=None):
-        if len(input_shape) != 2:
+    def build(self, x_shape, context_shape=None):
+        if len(x_shape) != 2:
             raise ValueError(
-                f"MaskedAutoregressive works on vectors; got event shape {tuple(input_shape[1:])}. "
+                f"MaskedAutoregressive works on vectors; got event shape {tuple(x_shape[1:])}. "
                 "Put a flowzoo.layers.Reshape on its data side."
             )
-        self.made.build(input_shape, context_shape)
+        self.made.build(x_shape, context_shape)
 
     def _parameters(self, x, context):
         return ops.cast(self.made(x, context), x.dtype)

@@ -39,10 +39,10 @@ class BatchNormalization(FlowLayer):
         self.epsilon = epsilon
         self.statistics = BatchStatistics(momentum, dtype=self.dtype_policy, name="statistics")
 
-    def build(self, input_shape, context_shape=None):
-        self.positions = positions(input_shape)
-        self.statistics.build(input_shape)
-        size = input_shape[-1]
+    def build(self, x_shape, context_shape=None):
+        self.positions = positions(x_shape)
+        self.statistics.build(x_shape)
+        size = x_shape[-1]
         self.gamma = self.add_weight(shape=(size,), initializer="zeros", name="gamma")
         self.beta = self.add_weight(shape=(size,), initializer="zeros", name="beta")
 

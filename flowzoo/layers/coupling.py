@@ -28,8 +28,8 @@ class Coupling(FlowLayer):
         self.transformer = transformer
         self.swap = bool(swap)
 
-    def build(self, input_shape, context_shape=None):
-        size = input_shape[-1]
+    def build(self, x_shape, context_shape=None):
+        size = x_shape[-1]
         if size < 2:
             raise ValueError(
                 f"A coupling layer needs at least 2 dimensions to split; got event size {size}. "
@@ -46,7 +46,7 @@ class Coupling(FlowLayer):
         )
         if context_shape is not None:
             passing += context_shape[-1]
-        network_shape = (*input_shape[:-1], passing)
+        network_shape = (*x_shape[:-1], passing)
         if not self.network.built:
             self.network.build(network_shape)
         self.head.build(self.network.compute_output_shape(network_shape))

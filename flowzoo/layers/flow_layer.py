@@ -16,17 +16,17 @@ class FlowLayer(keras.layers.Layer):
         inverse_and_log_det(x, context=None) -> z, log_det      log |det dz/dx|
 
     with tensors of shape (batch, ...) and `log_det` of shape (batch,), in nats. Weights are
-    made in `build(input_shape, context_shape=None)`, where `input_shape` is the shape on the
+    made in `build(x_shape, context_shape=None)`, where `x_shape` is the shape on the
     *data* side, batch included: (None, ...). A layer that changes the shape also overrides
     `compute_output_shape`, which maps the data shape to the latent shape. A layer whose weights
-    start from data overrides `initialize`.
+    start from data overrides `initialize`; one that draws random numbers, `reseed`.
 
     Under a mixed precision policy the nested networks compute in 16 bits; a flow layer's own
     weights, its outputs and its log-determinants stay in float32.
 
     Example:
         >>> class Scale(FlowLayer):
-        ...     def build(self, input_shape, context_shape=None):
+        ...     def build(self, x_shape, context_shape=None):
         ...         self.log_scale = self.add_weight(shape=(), initializer="zeros")
         ...     def forward_and_log_det(self, z, context=None):
         ...         return z * keras.ops.exp(self.log_scale), self.per_example(self.log_scale * 2, z)
@@ -43,7 +43,7 @@ class FlowLayer(keras.layers.Layer):
         kwargs.setdefault("autocast", False)
         return super().add_weight(*args, **kwargs)
 
-    def build(self, input_shape, context_shape=None):
+    def build(self, x_shape, context_shape=None):
         """Makes the weights; a layer without any needs none."""
 
     def forward_and_log_det(self, z, context=None):
@@ -55,11 +55,14 @@ class FlowLayer(keras.layers.Layer):
     def initialize(self, x, context=None):
         """Sets weights that start from data, given one batch at the layer's data side."""
 
+    def reseed(self, seed):
+        """Starts the layer's random numbers anew from the integer `seed`, if it draws any."""
+
     def call(self, x, context=None):
         return self.inverse_and_log_det(x, context)[0]
 
-    def compute_output_shape(self, input_shape, context_shape=None):
-        return input_shape
+    def compute_output_shape(self, x_shape, context_shape=None):
+        return x_shape
 
     def per_example(self, log_det, values):
         """A log-determinant that is the same for all examples, as a tensor of shape (batch,)."""
@@ -68,8 +71,10 @@ class FlowLayer(keras.layers.Layer):
 
     def bijector(self):
         """This built layer as a TFP bijector, latent to data."""
-        shapes = self._build_shapes_dict
-        data_shape = tuple(shapes["input_shape"])
+        shapes = self.get_build_config()
+        data_shape = tuple(
+            shapes["input_shape"] if "input_shape" in shapes else shapes["shapes_dict"]["x_shape"]
+        )
         latent_shape = self.compute_output_shape(data_shape)
         return FlowBijector(self, latent_shape[1:], data_shape[1:], self.variable_dtype, name=self.name)
 

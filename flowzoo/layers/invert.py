@@ -28,10 +28,10 @@ class Invert(FlowLayer):
             raise ValueError(f"Invert takes a flow layer; got {layer!r}.")
         self.layer = layer
 
-    def build(self, input_shape, context_shape=None):
+    def build(self, x_shape, context_shape=None):
         if not self.layer.built:
-            self.layer.build(input_shape, context_shape)
-        if tuple(self.layer.compute_output_shape(input_shape)) != tuple(input_shape):
+            self.layer.build(x_shape, context_shape)
+        if tuple(self.layer.compute_output_shape(x_shape)) != tuple(x_shape):
             raise ValueError(f"Invert takes a layer that keeps the shape; {self.layer!r} does not.")
 
     def forward_and_log_det(self, z, context=None):

@@ -33,9 +33,9 @@ class InvertibleLinear(FlowLayer):
         super().__init__(**kwargs)
         self.seed = seed
 
-    def build(self, input_shape, context_shape=None):
-        size = input_shape[-1]
-        self.positions = positions(input_shape)
+    def build(self, x_shape, context_shape=None):
+        size = x_shape[-1]
+        self.positions = positions(x_shape)
         permutation, lower, upper, diagonal = self._initial_factors(size)
 
         def weight(value, name, trainable=True, dtype=None):

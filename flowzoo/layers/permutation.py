@@ -38,8 +38,8 @@ class Permutation(FlowLayer):
         self.order = order
         self.seed = seed
 
-    def build(self, input_shape, context_shape=None):
-        size = input_shape[-1]
+    def build(self, x_shape, context_shape=None):
+        size = x_shape[-1]
         if not isinstance(self.order, str) and len(self.order) != size:
             raise ValueError(f"order has {len(self.order)} places, but the last axis has {size}.")
         self.places = self.add_weight(

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import backend, checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 
 
@@ -37,6 +37,9 @@ class Dequantize(FlowLayer):
         self.bins = checks.positive_integer("bins", bins)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def reseed(self, seed):
+        self.seed_generator.state.assign(backend.seed_state(seed))
 
     def forward_and_log_det(self, z, context=None):
         return ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
@@ -139,8 +142,8 @@ class Reshape(FlowLayer):
         super().__init__(**kwargs)
         self.latent_shape = checks.shape("latent_shape", latent_shape)
 
-    def build(self, input_shape, context_shape=None):
-        self.data_shape = tuple(input_shape[1:])
+    def build(self, x_shape, context_shape=None):
+        self.data_shape = tuple(x_shape[1:])
         if math.prod(self.data_shape) != math.prod(self.latent_shape):
             raise ValueError(
                 f"latent_shape {self.latent_shape} holds {math.prod(self.latent_shape)} numbers, "
@@ -153,8 +156,8 @@ class Reshape(FlowLayer):
     def inverse_and_log_det(self, x, context=None):
         return ops.reshape(x, (-1, *self.latent_shape)), self.per_example(0.0, x)
 
-    def compute_output_shape(self, input_shape, context_shape=None):
-        return (input_shape[0], *self.latent_shape)
+    def compute_output_shape(self, x_shape, context_shape=None):
+        return (x_shape[0], *self.latent_shape)
 
     def get_config(self):
         return {**super().get_config(), "latent_shape": self.latent_shape}

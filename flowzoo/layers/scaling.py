@@ -38,9 +38,9 @@ class DiagonalScaling(FlowLayer):
             raise ValueError(f"epsilon must be positive; got {epsilon!r}.")
         self.epsilon = epsilon
 
-    def build(self, input_shape, context_shape=None):
-        self.positions = positions(input_shape)
-        self.weight = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="weight")
+    def build(self, x_shape, context_shape=None):
+        self.positions = positions(x_shape)
+        self.weight = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="weight")
         self.initialized = self.add_weight(
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="initialized"
         )
@@ -100,9 +100,9 @@ class ActNorm(DiagonalScaling):
         [[0.0, 0.0]]
     """
 
-    def build(self, input_shape, context_shape=None):
-        super().build(input_shape, context_shape)
-        self.shift = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="shift")
+    def build(self, x_shape, context_shape=None):
+        super().build(x_shape, context_shape)
+        self.shift = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="shift")
 
     def initialize_shift(self, mean):
         self.shift.assign(mean)

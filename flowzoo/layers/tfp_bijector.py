@@ -56,8 +56,8 @@ class TFPBijector(FlowLayer):
             0.0, x
         )
 
-    def compute_output_shape(self, input_shape, context_shape=None):
-        return (input_shape[0], *self._make().inverse_event_shape(input_shape[1:]))
+    def compute_output_shape(self, x_shape, context_shape=None):
+        return (x_shape[0], *self._make().inverse_event_shape(x_shape[1:]))
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "arguments": self.arguments}

@@ -49,8 +49,8 @@ class MADE(keras.layers.Layer):
         self.order = checks.choice("order", order, ORDERS)
         self.seed = seed
 
-    def build(self, input_shape, context_shape=None):
-        self.size = input_shape[-1]
+    def build(self, inputs_shape, context_shape=None):
+        self.size = inputs_shape[-1]
         self.degrees = self.add_weight(
             shape=(self.size,),
             dtype="int32",
@@ -109,8 +109,8 @@ class MADE(keras.layers.Layer):
         kernel = ops.convert_to_tensor(kernel)
         return ops.matmul(inputs, kernel * ops.cast(mask, kernel.dtype))
 
-    def compute_output_shape(self, input_shape, context_shape=None):
-        return (*input_shape[:-1], self.parameters * input_shape[-1])
+    def compute_output_shape(self, inputs_shape, context_shape=None):
+        return (*inputs_shape[:-1], self.parameters * inputs_shape[-1])
 
     def get_config(self):
         return {

@@ -1,6 +1,7 @@
 """The model card: README.md, made from model.json."""
 
 import pathlib
+import textwrap
 
 SPACES = {
     "log_likelihood_pixels": "log-likelihood, pixels in [0, 256)",
@@ -19,8 +20,13 @@ def write_card(folder, facts):
 def card(facts):
     """The text of a trained model's card."""
     paper, data, metrics = facts["paper"], facts["data"], facts["metrics"]
-    training, weights, recipe = facts["training"], facts["weights"], facts["recipe"]
+    weights = facts["weights"]
     config = "\n".join(f"| `{key}` | `{value}` |" for key, value in facts["config"].items())
+    measured = (
+        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split, "
+        f"8 bits, uniform dequantisation, one draw of the noise an image, with the stored "
+        f"{weights['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
+    )
     return f"""# {facts["name"]}
 
 {facts["description"]}
@@ -39,9 +45,7 @@ bits = flow.bits_per_dim(images, seed=0)
 
 ## Measured
 
-On the {metrics["examples"]:,} images of {data["name"]}'s official `{metrics["split"]}` split, 8 bits, uniform
-dequantisation, one noise draw an image, with the stored {weights["dtype"]} weights
-(`flowzoo evaluate {facts["name"]}`):
+{textwrap.fill(measured, 100)}
 
 | figure | this model | paper |
 |---|---|---|
@@ -49,7 +53,7 @@ dequantisation, one noise draw an image, with the stored {weights["dtype"]} weig
 
 ## Model
 
-`flowzoo.{facts["class"]}`, {facts["parameters"]:,} trainable parameters, from {paper["title"]}
+`flowzoo.{facts["class"]}`, {facts["parameters"]:,} trainable parameters, from *{paper["title"]}*
 ({paper["authors"]}, {paper["year"]}, [arXiv:{paper["arxiv"]}](https://arxiv.org/abs/{paper["arxiv"]})).
 
 | argument | value |
@@ -58,12 +62,7 @@ dequantisation, one noise draw an image, with the stored {weights["dtype"]} weig
 
 ## Training
 
-`flowzoo train {facts["name"]}`: {recipe["epochs"]} epochs of {training["examples"]:,} images, batches of
-{recipe["batch_size"]}, {recipe["dtype_policy"]}, {recipe["optimizer"]["class_name"]} with a warm-up and a
-cosine decay to 0. The epoch of the best loss on {recipe["validation_examples"]:,} held-out training images
-was kept, epoch {training["best_epoch"]}. It took {training["seconds"] / 60:.0f} minutes
-on {training["hardware"]} with Keras's {training["backend"]} backend,
-{training["examples_per_second"]:.0f} images a second. `training.csv` has the losses of every epoch.
+{textwrap.fill(_training(facts), 100)}
 
 ## Weights and licence
 
@@ -72,8 +71,21 @@ Weights: {facts["licence"]}. Data: {data["name"]}, {data["licence"]}.
 
 ## Limits
 
-{facts["limits"]}
+{textwrap.fill(facts["limits"], 100)}
 """
+
+
+def _training(facts):
+    recipe, training = facts["recipe"], facts["training"]
+    return (
+        f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} images in "
+        f"batches of {recipe['batch_size']}, {recipe['dtype_policy']}, {recipe['optimizer']['class_name']} "
+        f"with a warm-up and a cosine decay to 0. The epoch of the best loss on "
+        f"{recipe['validation_examples']:,} held-out training images was kept, epoch "
+        f"{training['best_epoch']}. It took {training['seconds'] / 60:.0f} minutes on "
+        f"{training['hardware']} with Keras's {training['backend']} backend, "
+        f"{training['examples_per_second']:.0f} images a second. `training.csv` has every epoch's losses."
+    )
 
 
 def _metric_rows(metrics, of_paper):
