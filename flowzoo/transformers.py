@@ -45,7 +45,7 @@ class Affine:
 
     def _shift_and_log_scale(self, parameters):
         shift, raw = ops.split(parameters, 2, axis=-1)
-        return shift, self.bound * ops.tanh(raw / self.bound)
+        return shift, soft_clamp(raw, self.bound)
 
     def forward(self, z, parameters):
         shift, log_scale = self._shift_and_log_scale(parameters)
@@ -80,7 +80,7 @@ class MixtureOfGaussians:
         # Spread the means: equal components would get equal gradients and stay equal.
         spread = ops.linspace(-1.0, 1.0, self.components + 2)[1:-1]
         means = means + ops.cast(ops.reshape(spread, (1, -1, 1)), means.dtype)
-        return ops.log_softmax(logits, axis=1), means, self.bound * ops.tanh(raw / self.bound)
+        return ops.log_softmax(logits, axis=1), means, soft_clamp(raw, self.bound)
 
     def _log_tails(self, x, mixture):
         """log P(X < x) and log P(X > x)."""
@@ -125,6 +125,11 @@ class MixtureOfGaussians:
         reached, log_slope = self._inverse(x, mixture)
         x = x + (z - reached) * ops.exp(-ops.stop_gradient(log_slope))
         return x, -self._inverse(x, mixture)[1]
+
+
+def soft_clamp(x, bound):
+    """bound * tanh(x / bound), by the sigmoid: `keras.ops.tanh` turns float64 to float32 on JAX."""
+    return bound * (2 * ops.sigmoid(2 * x / bound) - 1)
 
 
 def log_normal_cdf(x):
