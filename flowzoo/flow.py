@@ -1,5 +1,6 @@
 """The model that every flow of the zoo is."""
 
+import inspect
 import itertools
 import math
 
@@ -327,13 +328,12 @@ class Flow(keras.Model):
     # Keras.
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "flow_layers": [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers],
-            "event_shape": self.event_shape,
-            "context_shape": self.context_shape,
-            "base": self.base,
-        }
+        """The constructor's arguments, which every model keeps as attributes of the same names."""
+        names = inspect.signature(type(self).__init__).parameters.keys() - {"self", "name", "kwargs"}
+        config = {name: getattr(self, name) for name in sorted(names)}
+        if "flow_layers" in config:
+            config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
+        return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):

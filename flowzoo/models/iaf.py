@@ -73,17 +73,3 @@ class IAF(Flow):
         self.log_scale_bound = log_scale_bound
         self.alpha = alpha
         self.seed = seed
-
-    def get_config(self):
-        return {
-            **super(Flow, self).get_config(),
-            "event_shape": self.event_shape,
-            "autoregressive_layers": self.autoregressive_layers,
-            "hidden_units": self.hidden_units,
-            "activation": self.activation,
-            "order": self.order,
-            "log_scale_bound": self.log_scale_bound,
-            "alpha": self.alpha,
-            "context_shape": self.context_shape,
-            "seed": self.seed,
-        }

@@ -81,22 +81,6 @@ class MAF(Flow):
         self.alpha = alpha
         self.seed = seed
 
-    def get_config(self):
-        return {
-            **super(Flow, self).get_config(),
-            "event_shape": self.event_shape,
-            "autoregressive_layers": self.autoregressive_layers,
-            "hidden_units": self.hidden_units,
-            "activation": self.activation,
-            "order": self.order,
-            "components": self.components,
-            "normalization": self.normalization,
-            "log_scale_bound": self.log_scale_bound,
-            "alpha": self.alpha,
-            "context_shape": self.context_shape,
-            "seed": self.seed,
-        }
-
 
 def autoregressive_stack(count, *, order, seed, normalization, components=None, dtype=None, **made):
     """Autoregressive layers, latent to data, the one at the data end in natural order.

@@ -59,15 +59,3 @@ class NICE(Flow):
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
         self.dropout = dropout
-
-    def get_config(self):
-        return {
-            **super(Flow, self).get_config(),
-            "event_shape": self.event_shape,
-            "couplings": self.couplings,
-            "hidden_units": self.hidden_units,
-            "activation": self.activation,
-            "dropout": self.dropout,
-            "base": self.base,
-            "context_shape": self.context_shape,
-        }

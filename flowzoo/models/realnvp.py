@@ -70,17 +70,3 @@ class RealNVP(Flow):
         self.normalization = normalization
         self.log_scale_bound = log_scale_bound
         self.alpha = alpha
-
-    def get_config(self):
-        return {
-            **super(Flow, self).get_config(),
-            "event_shape": self.event_shape,
-            "couplings": self.couplings,
-            "hidden_units": self.hidden_units,
-            "activation": self.activation,
-            "normalization": self.normalization,
-            "log_scale_bound": self.log_scale_bound,
-            "alpha": self.alpha,
-            "base": self.base,
-            "context_shape": self.context_shape,
-        }
