@@ -1,6 +1,5 @@
 """The command line: flowzoo list, info, sample, evaluate, train."""
 
-import os
 import pathlib
 from typing import Annotated
 
@@ -112,7 +111,6 @@ def train(
 
 def main():
     """Runs the command line; errors that explain themselves are printed without a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         app()
     except (ValueError, RuntimeError, OSError) as error:
