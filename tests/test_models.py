@@ -68,9 +68,9 @@ def test_the_tfp_distribution_agrees(case):
     )
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_fit_lowers_the_loss(case, jit_compile):
+def test_fit_lowers_the_loss(case):
     model, _, context = case
+    jit_compile = context is not None  # so that every model is trained both ways
     x = 2.0 + 0.5 * data_for(model.event_shape, n=128)
     context = None if context is None else data_for((2,), n=128, seed=1)
     model.compile(optimizer=keras.optimizers.Adam(5e-3), jit_compile=jit_compile)

@@ -51,9 +51,15 @@ def _adam(steps):
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, steps))
 
 
-@pytest.mark.parametrize("path_gradient", [False, True])
-@pytest.mark.parametrize("make", [flowzoo.IAF, flowzoo.RealNVP, flowzoo.MAF])
-@pytest.mark.parametrize("jit_compile", [False, True] if backend.name == "tensorflow" else [True])
+@pytest.mark.parametrize(
+    ("make", "path_gradient", "jit_compile"),
+    [
+        (flowzoo.IAF, True, True),
+        (flowzoo.IAF, False, True),
+        (flowzoo.RealNVP, True, True),
+        (flowzoo.MAF, True, backend.name == "jax"),  # without XLA JAX runs each operation by itself
+    ],
+)
 def test_any_flow_fits_a_shifted_normal(make, path_gradient, jit_compile):
     flow = make(event_shape=2, hidden_units=(8,))
     history = flow.fit_variational(

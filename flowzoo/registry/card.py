@@ -45,7 +45,7 @@ bits = flow.bits_per_dim(images, seed=0)
 
 ## Measured
 
-{textwrap.fill(measured, 100)}
+{_wrapped(measured)}
 
 | figure | this model | paper |
 |---|---|---|
@@ -62,7 +62,7 @@ bits = flow.bits_per_dim(images, seed=0)
 
 ## Training
 
-{textwrap.fill(_training(facts), 100)}
+{_wrapped(_training(facts))}
 
 ## Weights and licence
 
@@ -71,8 +71,12 @@ Weights: {facts["licence"]}. Data: {data["name"]}, {data["licence"]}.
 
 ## Limits
 
-{textwrap.fill(facts["limits"], 100)}
+{_wrapped(facts["limits"])}
 """
+
+
+def _wrapped(text):
+    return textwrap.fill(text, 100, break_on_hyphens=False)
 
 
 def _training(facts):

@@ -17,11 +17,24 @@ from flowzoo import plots
 from flowzoo.datasets import Checkerboard, EightGaussians, TwoMoons, midpoint_grid
 
 DENSITIES = {"two moons": TwoMoons(), "eight Gaussians": EightGaussians(), "checkerboard": Checkerboard()}
-FLOWS = {
-    "NICE": lambda: flowzoo.NICE(event_shape=2, couplings=8, hidden_units=(64, 64), name="NICE"),
-    "RealNVP": lambda: flowzoo.RealNVP(event_shape=2, couplings=8, hidden_units=(64, 64), name="RealNVP"),
-    "MAF": lambda: flowzoo.MAF(
-        event_shape=2, autoregressive_layers=8, hidden_units=(64, 64), normalization="actnorm", name="MAF"
+FLOWS = {  # each with the peak of its learning rate
+    "NICE": (lambda: flowzoo.NICE(event_shape=2, couplings=12, activation="gelu", name="NICE"), 5e-3),
+    "RealNVP": (
+        lambda: flowzoo.RealNVP(
+            event_shape=2, couplings=12, activation="gelu", log_scale_bound=2.0, name="RealNVP"
+        ),
+        5e-3,
+    ),
+    "MAF": (
+        lambda: flowzoo.MAF(
+            event_shape=2,
+            autoregressive_layers=10,
+            activation="gelu",
+            log_scale_bound=2.0,
+            normalization="actnorm",
+            name="MAF",
+        ),
+        1e-2,
     ),
 }
 
@@ -35,11 +48,11 @@ def main(path):
         row[0].imshow(truth, origin="lower", cmap="magma")
         row[0].set(xticks=[], yticks=[], title=f"{name}: {density.entropy():.3f} nats")
         test = density.sample(50000, seed=1)
-        for panel, make in zip(row[1:], FLOWS.values(), strict=True):
+        for panel, (make, peak) in zip(row[1:], FLOWS.values(), strict=True):
             keras.utils.set_random_seed(0)
             flow = make()
-            batch_size, epochs, x = 500, 60, density.sample(50000, seed=0)
-            rate = keras.optimizers.schedules.CosineDecay(5e-3, epochs * len(x) // batch_size)
+            batch_size, epochs, x = 500, 50, density.sample(50000, seed=0)
+            rate = keras.optimizers.schedules.CosineDecay(peak, epochs * len(x) // batch_size)
             flow.compile(optimizer=keras.optimizers.Adam(rate, clipnorm=5.0))
             flow.fit(x, batch_size=batch_size, epochs=epochs, verbose=0)
             log_prob = flow.predict(test, batch_size=10000, verbose=0)
