@@ -19,7 +19,7 @@ class ToyDensity:
         """Log-density in nats of points (batch, 2), an array (batch,)."""
         raise NotImplementedError
 
-    def entropy(self, *, resolution=1000):
+    def entropy(self, *, resolution=400):
         """-E[log p] in nats, by the midpoint rule on a grid of `resolution` squared points."""
         points, area = midpoint_grid(self.limit, resolution)
         log_prob = self.log_prob(points)
