@@ -80,8 +80,6 @@ class FlowBijector(tfb.Bijector):
 def _batched(method, value, shape, result_shape, context):
     """Runs `method`, which knows one batch dimension, over any leading dimensions of `value`."""
     leading = ops.shape(value)[: len(value.shape) - len(shape)]
-    if len(leading) == 1:
-        return method(value, context)
     if context is not None:
         context = ops.convert_to_tensor(context)
         context_shape = context.shape[1:] if len(context.shape) > 1 else context.shape

@@ -246,6 +246,9 @@ def test_bijector_takes_any_leading_dimensions_and_a_single_example():
     x, context = data_for((2, 5, 3), n=1)[0], data_for((2,), n=1)[0]
     expected = numpy(flow.log_prob(x.reshape(10, 3), np.repeat(context[None], 10, axis=0))).reshape(2, 5)
     np.testing.assert_allclose(numpy(flow.distribution.log_prob(x, context=context)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        numpy(flow.distribution.log_prob(x[0], context=context)), expected[0], rtol=1e-5
+    )
     one = flow.distribution.log_prob(x[0, 0], context=context)
     assert tuple(one.shape) == ()
     np.testing.assert_allclose(float(one), expected[0, 0], rtol=1e-5)
