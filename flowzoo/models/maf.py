@@ -30,7 +30,8 @@ class MAF(Flow):
         components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper.
         normalization: "batch", the paper's batch normalisation; "actnorm", started from the first
             batch; or None. One such layer follows each autoregressive layer, on its data side.
-        log_scale_bound: soft bound of the log-scales, in nats.
+        log_scale_bound: soft bound of the log-scales, in nats. A small one, such as 2, keeps training
+            steady on data of few dimensions.
         alpha: of the logit, for images; 1e-6 in the paper for MNIST, 0.05 for CIFAR-10.
         context_shape: shape of one example's context, for p(x | c).
         seed: integer that draws the random orders.

@@ -27,7 +27,8 @@ class RealNVP(Flow):
         activation: name of a Keras activation.
         normalization: "actnorm", started from the first batch; "batch", the paper's batch
             normalisation; or None. One such layer follows each coupling, on its data side.
-        log_scale_bound: soft bound of each coupling's log-scales, in nats.
+        log_scale_bound: soft bound of each coupling's log-scales, in nats. A small one, such as 2,
+            keeps training steady on data of few dimensions.
         alpha: of the logit, for images.
         base: "normal" or "logistic".
         context_shape: shape of one example's context, for p(x | c).

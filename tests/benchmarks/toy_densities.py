@@ -3,7 +3,7 @@
 python tests/benchmarks/toy_densities.py densities.png
 
 Prints the gap, mean(log p - log q) over 50,000 new points in nats, which is KL(p || q), and
-draws the densities. Ten minutes or so on two cores.
+draws the densities. It takes about ten minutes on two cores.
 """
 
 import sys
