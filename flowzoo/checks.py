@@ -38,7 +38,12 @@ def choice(name, value, choices):
 
 
 def batch(name, value, event_shape, dtype):
-    """`value` as a tensor of shape (batch, *event_shape) and floating dtype.
+    """`value` as a tensor of shape (batch, *event_shape) and floating dtype, once `array` passes it."""
+    return ops.cast(ops.convert_to_tensor(array(name, value, event_shape)), dtype)
+
+
+def array(name, value, event_shape):
+    """`value` as an array or tensor, found to have the shape (batch, *event_shape).
 
     Raises: TypeError for values that are no numbers; ValueError for a wrong shape, an empty
     batch, and (where the values can be seen, that is outside compiled code) NaN or infinity.
@@ -61,7 +66,7 @@ def batch(name, value, event_shape, dtype):
         raise ValueError(f"{name} must have shape (batch, {_sizes(event_shape)}); got shape {given}.{hint}")
     if given[0] == 0:
         raise ValueError(f"{name} is an empty batch: its shape is {given}. Give at least one example.")
-    return ops.cast(ops.convert_to_tensor(value), dtype)
+    return value
 
 
 def _sizes(event_shape):

@@ -1,5 +1,6 @@
 """The model that every flow of the zoo is."""
 
+import functools
 import inspect
 import itertools
 import math
@@ -59,7 +60,6 @@ class Flow(keras.Model):
         self.seed_generator = keras.random.SeedGenerator()
         if self.is_image_flow:
             self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
-        self._compiled_methods = {}
         self.build((None, *self.event_shape))
 
     def build(self, input_shape=None):
@@ -120,10 +120,6 @@ class Flow(keras.Model):
     def _flat_context(self, context):
         return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
 
-    def _log_prob(self, x, context):
-        z, log_det = self.inverse_and_log_det(x, context)
-        return self.base_distribution.log_prob(z) + log_det
-
     # What users call.
 
     def log_prob(self, x, context=None, *, seed=None):
@@ -178,14 +174,14 @@ class Flow(keras.Model):
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        if "decode" not in self._compiled_methods:
-            self._compiled_methods["decode"] = backend.compiled(
-                self, lambda z, *context: self.forward_and_log_det(z, *context)[0]
-            )
-        x = self._compiled_methods["decode"](z, *([] if context is None else [context]))
+        x = self._compiled_forward(z, *([] if context is None else [context]))
         if self.is_image_flow and self.flow_layers[-1].bins <= 256:
             return ops.cast(x, "uint8")
         return x
+
+    @functools.cached_property
+    def _compiled_forward(self):
+        return backend.compiled(self, lambda z, *context: self.forward_and_log_det(z, *context)[0])
 
     @property
     def base_distribution(self):
@@ -237,27 +233,32 @@ class Flow(keras.Model):
         """Initializes from the data's first batch; gives back the data, nothing of it lost."""
         if x is None:
             raise ValueError("fit needs data: x is None.")
-        if isinstance(x, keras.utils.PyDataset):
+        needed = any(layer.needs_initialization for layer in self.flow_layers)
+        if _is_arrays(x):
+            data = (x,) if y is None else (x, y)
+            self._check_arrays(self._packed(data)[0])
+            first = keras.tree.map_structure(lambda a: a[:batch_size], data)
+        elif not needed:
+            return x
+        elif isinstance(x, keras.utils.PyDataset):
             first = x[0]
         elif hasattr(x, "__next__"):
             first = next(x)
             x = (batch for batch in itertools.chain([first], x))
-        elif _is_arrays(x):
-            self._pair((x,) if y is None else (x, y), check=True)
-            first = keras.tree.map_structure(lambda a: a[:batch_size], x if y is None else (x, y))
         else:
             first = next(iter(x))
-        inputs, _ = self._pair(first if isinstance(first, tuple) else (first,))
-        self.initialize(*(inputs if self.context_shape is not None else [inputs]))
+        if needed:
+            inputs = self._packed(first)[0]
+            self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
 
     def call(self, inputs):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         if self.context_shape is None:
-            return self._log_prob(self._data(inputs), None)
+            return self.log_prob(inputs)
         if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
-        return self._log_prob(self._data(inputs[0]), self._context(inputs[1]))
+        return self.log_prob(*inputs)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if self.loss is not None:
@@ -284,11 +285,7 @@ class Flow(keras.Model):
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
 
     def _packed(self, data):
-        inputs, sample_weight = self._pair(data)
-        return (inputs, None, sample_weight)
-
-    def _pair(self, data, check=False):
-        """(inputs of `call`, sample_weight) from what a dataset gives."""
+        """(inputs of `call`, None, sample_weight) from what a dataset gives."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if self.context_shape is None:
             if y is not None or isinstance(x, (tuple, list)):
@@ -304,16 +301,19 @@ class Flow(keras.Model):
                     f"{self.name} is conditional and needs pairs (x, context); the data hold x alone. "
                     f"Give fit((x, context)), with context of shape (batch, {self.context_shape})."
                 )
-        if check:
-            self._data(inputs if self.context_shape is None else inputs[0])
-            if self.context_shape is not None:
-                self._context(inputs[1])
-        return inputs, sample_weight
+        return inputs, None, sample_weight
 
     # Checks of input.
 
     def _data(self, x):
         return checks.batch("x", x, self.event_shape, self.variable_dtype)
+
+    def _check_arrays(self, inputs):
+        if self.context_shape is None:
+            checks.array("x", inputs, self.event_shape)
+        else:
+            checks.array("x", inputs[0], self.event_shape)
+            checks.array("context", inputs[1], self.context_shape)
 
     def _context(self, context, examples=None):
         if self.context_shape is None:

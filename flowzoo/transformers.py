@@ -82,24 +82,31 @@ class MixtureOfGaussians:
         means = means + ops.cast(ops.reshape(spread, (1, -1, 1)), means.dtype)
         return ops.log_softmax(logits, axis=1), means, soft_clamp(raw, self.bound)
 
-    def _log_tails(self, x, mixture):
+    def _components(self, x, mixture):
+        """x in each component's standard units, (batch, components, D)."""
+        _, means, log_scales = mixture
+        return (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
+
+    def _log_tails(self, y, log_weights):
         """log P(X < x) and log P(X > x)."""
-        log_weights, means, log_scales = mixture
-        y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
         return (
             ops.logsumexp(log_weights + log_normal_cdf(y), axis=1),
             ops.logsumexp(log_weights + log_normal_cdf(-y), axis=1),
         )
 
-    def _inverse(self, x, mixture):
-        log_weights, means, log_scales = mixture
-        y = (ops.expand_dims(x, 1) - means) * ops.exp(-log_scales)
+    def _log_derivative(self, z, y, mixture):
+        """log dz/dx: the mixture's log-density less that of z."""
+        log_weights, _, log_scales = mixture
         log_density = ops.logsumexp(log_weights - 0.5 * ops.square(y) - LOG_SQRT_2_PI - log_scales, axis=1)
-        log_below, log_above = self._log_tails(x, mixture)
+        return log_density + 0.5 * ops.square(z) + LOG_SQRT_2_PI
+
+    def _inverse(self, x, mixture):
+        y = self._components(x, mixture)
+        log_below, log_above = self._log_tails(y, mixture[0])
         lower = log_below < log_above
         tail = normal_quantile(ops.where(lower, log_below, log_above))
         z = ops.where(lower, tail, -tail)
-        return z, log_density + 0.5 * ops.square(z) + LOG_SQRT_2_PI
+        return z, self._log_derivative(z, y, mixture)
 
     def inverse(self, x, parameters):
         return self._inverse(x, self._mixture(parameters))
@@ -115,7 +122,7 @@ class MixtureOfGaussians:
 
         def halve(_, low, high):
             middle = 0.5 * (low + high)
-            log_below, log_above = self._log_tails(middle, fixed)
+            log_below, log_above = self._log_tails(self._components(middle, fixed), fixed[0])
             below = ops.where(target < 0, log_below < target_below, log_above > target_above)
             return ops.where(below, middle, low), ops.where(below, high, middle)
 
@@ -124,7 +131,7 @@ class MixtureOfGaussians:
         x = ops.stop_gradient(0.5 * (low + high))
         reached, log_slope = self._inverse(x, mixture)
         x = x + (z - reached) * ops.exp(-ops.stop_gradient(log_slope))
-        return x, -self._inverse(x, mixture)[1]
+        return x, -self._log_derivative(z, self._components(x, mixture), mixture)
 
 
 def soft_clamp(x, bound):

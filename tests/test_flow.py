@@ -142,6 +142,17 @@ def test_actnorm_starts_from_the_first_batch_of_fit_and_not_again():
     np.testing.assert_allclose(numpy(flow.encode(x[:32])).mean(axis=0), 0, atol=1e-4)
 
 
+def test_fit_initializes_only_where_a_layer_needs_it(monkeypatch):
+    started = []
+    monkeypatch.setattr(flowzoo.Flow, "initialize", lambda *arguments: started.append(arguments))
+    x = data_for((2,), n=32)
+    for normalization in (None, "actnorm"):
+        flow = flowzoo.RealNVP(event_shape=2, couplings=2, normalization=normalization)
+        flow.compile(optimizer="adam")
+        flow.fit(x, verbose=0)
+        assert len(started) == (normalization is not None)
+
+
 def test_sampling_does_not_start_actnorm():
     flow = flowzoo.Flow([ActNorm()], event_shape=2)
     flow.sample(16)

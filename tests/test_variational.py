@@ -1,12 +1,14 @@
 import math
 
+import keras
 import numpy as np
 import pytest
-from helpers import numpy
+from helpers import gradients, numpy
 from keras import ops
 
 import flowzoo
 from flowzoo import backend
+from flowzoo.variational import ReverseKL
 
 
 def normal_log_prob(x, mean, log_scale):
@@ -46,8 +48,6 @@ def test_an_inverse_autoregressive_flow_fits(target, dimensions, steps, bound):
 
 
 def _adam(steps):
-    import keras
-
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, steps))
 
 
@@ -78,10 +78,6 @@ def test_any_flow_fits_a_shifted_normal(make, path_gradient, jit_compile):
 
 
 def test_the_path_gradient_vanishes_where_the_flow_is_the_target():
-    from helpers import gradients
-
-    from flowzoo.variational import ReverseKL
-
     flow = flowzoo.IAF(event_shape=2, hidden_units=(8,))
     z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(16, 2)).astype("float32"))
 

@@ -19,7 +19,8 @@ class FlowLayer(keras.layers.Layer):
     made in `build(x_shape, context_shape=None)`, where `x_shape` is the shape on the
     *data* side, batch included: (None, ...). A layer that changes the shape also overrides
     `compute_output_shape`, which maps the data shape to the latent shape. A layer whose weights
-    start from data overrides `initialize`; one that draws random numbers, `reseed`.
+    start from data overrides `needs_initialization` and `initialize`; one that draws random
+    numbers, `reseed`.
 
     Under a mixed precision policy the nested networks compute in 16 bits; a flow layer's own
     weights, its outputs and its log-determinants stay in float32.
@@ -51,6 +52,11 @@ class FlowLayer(keras.layers.Layer):
 
     def inverse_and_log_det(self, x, context=None):
         raise NotImplementedError
+
+    @property
+    def needs_initialization(self):
+        """Whether `initialize` still has something to do."""
+        return False
 
     def initialize(self, x, context=None):
         """Sets weights that start from data, given one batch at the layer's data side."""

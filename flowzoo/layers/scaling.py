@@ -45,8 +45,12 @@ class DiagonalScaling(FlowLayer):
             shape=(), dtype="int32", initializer="zeros", trainable=False, name="initialized"
         )
 
+    @property
+    def needs_initialization(self):
+        return not int(self.initialized.value)
+
     def initialize(self, x, context=None):
-        if int(self.initialized.value):
+        if not self.needs_initialization:
             return
         mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
         self.weight.assign(0.5 * ops.log(variance + self.epsilon) / self.log_scale_factor)

@@ -51,9 +51,13 @@ def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=Non
 
 def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
     """Measures a pretrained model again on the split that its card names."""
-    data = read_model_file(find(name_or_path))["data"]
+    facts = read_model_file(find(name_or_path))
+    return _measure(load(name_or_path), facts["data"], data_dir, progress)
+
+
+def _measure(flow, data, data_dir, progress=None):
     images, _ = load_arrays(data["name"], data["test"], data_dir=data_dir)
-    return {"split": data["test"], **evaluate(load(name_or_path), images, progress=progress)}
+    return {"split": data["test"], **evaluate(flow, images, progress=progress)}
 
 
 def train(name_or_path, folder, *, data_dir=None, epochs=None, verbose=1):
@@ -122,12 +126,12 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, verbose=1):
 
 def publish(flow, folder, facts, *, data_dir=None):
     """Writes weights, samples, measured metrics and card of a trained flow into `folder`."""
-    bare = build(facts)  # an uncompiled twin, whose file holds no optimizer state
-    bare.set_weights(flow.get_weights())
-    facts["weights"] = save_weights(bare, folder)
-    write_model_file(folder, facts)
-    facts["metrics"] = evaluate_pretrained(folder, data_dir=data_dir)
-    plots.image_grid(load(folder).sample(64, seed=0), path=folder / "samples.png", columns=16)
+    stored = build(facts)  # an uncompiled twin, whose file holds no optimizer state
+    stored.set_weights(flow.get_weights())
+    facts["weights"] = save_weights(stored, folder)
+    stored.load_weights(folder / facts["weights"]["file"])  # as rounded as users get them
+    facts["metrics"] = _measure(stored, facts["data"], data_dir)
+    plots.image_grid(stored.sample(64, seed=0), path=folder / "samples.png", columns=16)
     write_model_file(folder, facts)
     write_card(folder, facts)
 
