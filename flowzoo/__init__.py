@@ -2,7 +2,7 @@
 
 from flowzoo import base, datasets, layers, metrics, networks, plots, registry
 from flowzoo.flow import Flow
-from flowzoo.models import IAF, MAF, NICE, RealNVP
+from flowzoo.models import IAF, MAF, NICE, Glow, RealNVP
 from flowzoo.registry import info, list_models, load
 
 __version__ = "0.1.0"
@@ -11,6 +11,7 @@ __all__ = [
     "MAF",
     "NICE",
     "Flow",
+    "Glow",
     "RealNVP",
     "base",
     "datasets",

@@ -13,8 +13,16 @@ from flowzoo import backend, checks, variational
 from flowzoo.backend import tfd
 from flowzoo.base import BASES, base_distribution
 from flowzoo.bijector import FlowBijector
-from flowzoo.layers.flow_layer import FlowLayer
-from flowzoo.layers.preprocessing import Dequantize
+from flowzoo.layers.chain import (
+    build_chain,
+    checked_layers,
+    describe_chain,
+    forward_chain,
+    initialize_chain,
+    inverse_chain,
+    no_log_det,
+)
+from flowzoo.layers.dequantize import Dequantize
 from flowzoo.metrics import bits_per_dim
 
 
@@ -53,9 +61,13 @@ class Flow(keras.Model):
     def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
         super().__init__(name=name, autocast=False, **kwargs)
         self.event_shape = checks.shape("event_shape", event_shape)
-        self.context_shape = None if context_shape is None else checks.shape("context_shape", context_shape)
+        # () is a single number for each example, such as a label.
+        scalar_or_none = context_shape is None or context_shape == ()
+        self.context_shape = (
+            context_shape if scalar_or_none else checks.shape("context_shape", context_shape)
+        )
         self.base = checks.choice("base", base, BASES)
-        self.flow_layers = _checked_layers(flow_layers)
+        self.flow_layers = checked_layers(flow_layers)
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = keras.random.SeedGenerator()
         if self.is_image_flow:
@@ -66,13 +78,8 @@ class Flow(keras.Model):
         """Builds every layer, so that nothing is left to build while `fit` traces."""
         if self.built:
             return
-        shape = (None, *self.event_shape)
         context_shape = None if self.context_shape is None else (None, math.prod(self.context_shape))
-        for layer in reversed(self.flow_layers):
-            if not layer.built:
-                layer.build(shape, context_shape)
-            shape = tuple(layer.compute_output_shape(shape))
-        self.latent_shape = shape[1:]
+        self.latent_shape = build_chain(self.flow_layers, (None, *self.event_shape), context_shape)[1:]
         if math.prod(self.latent_shape) != self.dimensions:
             raise ValueError(
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
@@ -89,18 +96,13 @@ class Flow(keras.Model):
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
-        context = self._flat_context(context)
-        x = ops.reshape(z, (-1, *self.latent_shape))
-        total = ops.zeros_like(x[(slice(None), *[0] * len(self.latent_shape))])
-        for layer in self.flow_layers:
-            x, log_det = layer.forward_and_log_det(x, context)
-            total = total + log_det
-        return x, total
+        z = ops.reshape(z, (-1, *self.latent_shape))
+        return forward_chain(self.flow_layers, z, self._flat_context(context))
 
     def inverse_and_log_det(self, x, context=None):
         """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,)."""
         z, log_dets = self._inverse(x, context)
-        return z, sum(log_dets, start=ops.zeros_like(z[:, 0]))
+        return z, sum(log_dets, start=no_log_det(z))
 
     def inverse_and_log_dets(self, x, context=None, *, seed=None):
         """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
@@ -110,12 +112,8 @@ class Flow(keras.Model):
         if seed is not None:
             for layer in self.flow_layers:
                 layer.reseed(seed)
-        context = self._flat_context(context)
-        log_dets = []
-        for layer in reversed(self.flow_layers):
-            x, log_det = layer.inverse_and_log_det(x, context)
-            log_dets.append(log_det)
-        return ops.reshape(x, (-1, self.dimensions)), log_dets
+        z, log_dets = inverse_chain(self.flow_layers, x, self._flat_context(context))
+        return ops.reshape(z, (-1, self.dimensions)), log_dets
 
     def _flat_context(self, context):
         return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
@@ -134,7 +132,7 @@ class Flow(keras.Model):
         Raises: ValueError or TypeError for input of a wrong kind, shape, or with NaN.
         """
         z, log_dets = self.inverse_and_log_dets(x, context, seed=seed)
-        return self.base_distribution.log_prob(z) + sum(log_dets, start=ops.zeros_like(z[:, 0]))
+        return self.base_distribution.log_prob(z) + sum(log_dets, start=no_log_det(z))
 
     def bits_per_dim(self, x, context=None, *, seed=None):
         """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
@@ -175,7 +173,7 @@ class Flow(keras.Model):
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
         x = self._compiled_forward(z, *([] if context is None else [context]))
-        if self.is_image_flow and self.flow_layers[-1].bins <= 256:
+        if self.is_image_flow and self.flow_layers[-1].bins * self.flow_layers[-1].step <= 256:
             return ops.cast(x, "uint8")
         return x
 
@@ -211,9 +209,7 @@ class Flow(keras.Model):
     def initialize(self, x, context=None):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x, context = self._data(x), self._flat_context(self._context(context))
-        for layer in reversed(self.flow_layers):
-            layer.initialize(x, context)
-            x, _ = layer.inverse_and_log_det(x, context)
+        initialize_chain(self.flow_layers, x, context)
 
     def fit(self, x=None, y=None, **kwargs):
         """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
@@ -347,22 +343,8 @@ class Flow(keras.Model):
         if self.context_shape is not None:
             rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
         rows.append(f"  {self.base} latent ({self.dimensions},)")
-        rows += [f"  -> {layer.name} {type(layer).__name__}" for layer in self.flow_layers]
+        rows += describe_chain(self.flow_layers)
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"
-
-
-def _checked_layers(flow_layers):
-    flow_layers = list(flow_layers)
-    for i, layer in enumerate(flow_layers):
-        if not isinstance(layer, FlowLayer):
-            raise ValueError(f"flow_layers[{i}] is not a flow layer but {layer!r}.")
-        for j in range(i):
-            if flow_layers[j] is layer:
-                raise ValueError(
-                    f"flow_layers[{j}] and flow_layers[{i}] are the same layer, so they would share their "
-                    "weights. Make each layer of its own: [make_layer() for _ in range(n)], not [layer] * n."
-                )
-    return flow_layers
 
 
 def _is_arrays(x):

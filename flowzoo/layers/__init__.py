@@ -2,13 +2,18 @@
 
 from flowzoo.layers.autoregressive import MaskedAutoregressive
 from flowzoo.layers.batch_normalization import BatchNormalization
+from flowzoo.layers.checkerboard import CheckerboardCoupling
+from flowzoo.layers.class_prior import ClassPrior
 from flowzoo.layers.coupling import AdditiveCoupling, AffineCoupling
+from flowzoo.layers.dequantize import Dequantize, VariationalDequantize
+from flowzoo.layers.factor_out import FactorOut
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.layers.invert import Invert
 from flowzoo.layers.invertible_linear import InvertibleLinear
 from flowzoo.layers.permutation import Permutation
-from flowzoo.layers.preprocessing import Dequantize, Logit, Rescale, Reshape
+from flowzoo.layers.preprocessing import Logit, Rescale, Reshape
 from flowzoo.layers.scaling import ActNorm, DiagonalScaling
+from flowzoo.layers.squeeze import Squeeze
 from flowzoo.layers.tfp_bijector import TFPBijector
 
 __all__ = [
@@ -16,8 +21,11 @@ __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "BatchNormalization",
+    "CheckerboardCoupling",
+    "ClassPrior",
     "Dequantize",
     "DiagonalScaling",
+    "FactorOut",
     "FlowLayer",
     "Invert",
     "InvertibleLinear",
@@ -26,5 +34,7 @@ __all__ = [
     "Permutation",
     "Rescale",
     "Reshape",
+    "Squeeze",
     "TFPBijector",
+    "VariationalDequantize",
 ]

@@ -3,9 +3,13 @@
 import keras
 from keras import ops
 
+from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
+from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
+
+HEADS = ("dense", "conv")
 
 
 class Coupling(FlowLayer):
@@ -14,11 +18,13 @@ class Coupling(FlowLayer):
         x = [z_a, t(z_b; network(z_a, context))]
 
     The first half passes, or the second with `swap=True`. `network` is any Keras layer from
-    (batch, d) to (batch, features); a dense layer that starts at zero turns its features into
-    the parameters of the transformer, so that a new layer is the identity. It runs once a pass.
+    (batch, ..., d) to (batch, ..., features); the head, a layer that starts at zero, turns its
+    features into the parameters of the transformer, so that a new layer is the identity. Each
+    runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's channel-wise
+    mask, and a context joins the passing half as constant channels.
     """
 
-    def __init__(self, network, transformer, *, swap=False, **kwargs):
+    def __init__(self, network, transformer, *, swap=False, head="dense", use_context=True, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
@@ -27,8 +33,27 @@ class Coupling(FlowLayer):
         self.network = network
         self.transformer = transformer
         self.swap = bool(swap)
+        self.head_name = checks.choice("head", head, HEADS)
+        self.use_context = bool(use_context)
 
     def build(self, x_shape, context_shape=None):
+        passing, changed = self._channels(x_shape)
+        outputs = self.transformer.parameters * changed
+        if self.head_name == "conv":
+            self.head = ZeroConv2D(outputs, dtype=self.dtype_policy, name="head")
+        else:
+            self.head = keras.layers.Dense(
+                outputs, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
+            )
+        if context_shape is not None and self.use_context:
+            passing += context_shape[-1]
+        network_shape = (*x_shape[:-1], passing)
+        if not self.network.built:
+            self.network.build(network_shape)
+        self.head.build(self.network.compute_output_shape(network_shape))
+
+    def _channels(self, x_shape):
+        """How many channels pass, and how many are changed."""
         size = x_shape[-1]
         if size < 2:
             raise ValueError(
@@ -37,19 +62,7 @@ class Coupling(FlowLayer):
             )
         first = size // 2
         self.sizes = (first, size - first)
-        passing, changed = self.sizes[::-1] if self.swap else self.sizes
-        self.head = keras.layers.Dense(
-            self.transformer.parameters * changed,
-            kernel_initializer="zeros",
-            dtype=self.dtype_policy,
-            name="head",
-        )
-        if context_shape is not None:
-            passing += context_shape[-1]
-        network_shape = (*x_shape[:-1], passing)
-        if not self.network.built:
-            self.network.build(network_shape)
-        self.head.build(self.network.compute_output_shape(network_shape))
+        return self.sizes[::-1] if self.swap else self.sizes
 
     def _split(self, values):
         first, second = values[..., : self.sizes[0]], values[..., self.sizes[0] :]
@@ -58,31 +71,46 @@ class Coupling(FlowLayer):
     def _merge(self, passing, changed):
         return ops.concatenate([changed, passing] if self.swap else [passing, changed], axis=-1)
 
+    def _log_det(self, log_derivatives):
+        return sum_event(log_derivatives)
+
     def _parameters(self, passing, context):
-        inputs = passing if context is None else ops.concatenate([passing, context], axis=-1)
+        inputs = passing
+        if context is not None and self.use_context:
+            inputs = ops.concatenate([passing, spread(context, passing)], axis=-1)
         return ops.cast(self.head(self.network(inputs)), passing.dtype)
 
     def forward_and_log_det(self, z, context=None):
         passing, changed = self._split(z)
         changed, log_det = self.transformer.forward(changed, self._parameters(passing, context))
-        return self._merge(passing, changed), sum_event(log_det)
+        return self._merge(passing, changed), self._log_det(log_det)
 
     def inverse_and_log_det(self, x, context=None):
         passing, changed = self._split(x)
         changed, log_det = self.transformer.inverse(changed, self._parameters(passing, context))
-        return self._merge(passing, changed), sum_event(log_det)
+        return self._merge(passing, changed), self._log_det(log_det)
 
     def get_config(self):
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
             "swap": self.swap,
+            "head": self.head_name,
+            "use_context": self.use_context,
         }
 
     @classmethod
     def from_config(cls, config):
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
+
+
+def spread(context, values):
+    """A context (batch, c) at every place of images `values`; one that is an image already stays."""
+    if len(context.shape) == len(values.shape):
+        return context
+    context = ops.reshape(context, (-1, *[1] * (len(values.shape) - 2), context.shape[-1]))
+    return ops.broadcast_to(context, (*ops.shape(values)[:-1], context.shape[-1]))
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -93,9 +121,11 @@ class AdditiveCoupling(Coupling):
         NICE: Non-linear Independent Components Estimation (Dinh et al., 2014, arXiv:1410.8516)
 
     Arguments:
-        network: a Keras layer (batch, d) -> (batch, features), such as `flowzoo.networks.MLP`.
-            By default two hidden layers of 64.
+        network: a Keras layer (batch, ..., d) -> (batch, ..., features), such as
+            `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
+        head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        use_context: False for a layer that leaves the context of a conditional flow to others.
 
     Example:
         >>> layer = flowzoo.layers.AdditiveCoupling(flowzoo.networks.MLP((32, 32)))
@@ -105,8 +135,8 @@ class AdditiveCoupling(Coupling):
         ((3, 4), (3,))
     """
 
-    def __init__(self, network=None, *, swap=False, **kwargs):
-        super().__init__(network or MLP((64, 64)), Additive(), swap=swap, **kwargs)
+    def __init__(self, network=None, **kwargs):
+        super().__init__(network or MLP((64, 64)), Additive(), **kwargs)
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -119,9 +149,11 @@ class AffineCoupling(Coupling):
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
 
     Arguments:
-        network: a Keras layer (batch, d) -> (batch, features), such as `flowzoo.networks.MLP`.
-            By default two hidden layers of 64.
+        network: a Keras layer (batch, ..., d) -> (batch, ..., features), such as
+            `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
+        head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        use_context: False for a layer that leaves the context of a conditional flow to others.
         log_scale_bound: b above, in nats.
 
     Example:
@@ -131,8 +163,8 @@ class AffineCoupling(Coupling):
         (3,)
     """
 
-    def __init__(self, network=None, *, swap=False, log_scale_bound=5.0, **kwargs):
-        super().__init__(network or MLP((64, 64)), Affine(log_scale_bound), swap=swap, **kwargs)
+    def __init__(self, network=None, *, log_scale_bound=5.0, **kwargs):
+        super().__init__(network or MLP((64, 64)), Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 
     def get_config(self):

@@ -4,22 +4,24 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, positions
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class InvertibleLinear(FlowLayer):
-    """z = x P L (U + diag(sign * exp(s))) on the last axis; log_det = sum(s), data to latent.
+    """z = x W on the last axis; log_det = log |det W|, data to latent.
 
-    P is a fixed permutation, L lower triangular with ones on the diagonal, U strictly upper
-    triangular, so the map can never become singular and its log-determinant is free. It starts
-    as a random rotation. On (batch, H, W, C) it is Glow's 1x1 convolution, and log_det counts
-    H * W times.
+    With "plu", W = P L (U + diag(sign * exp(s))): P is a fixed permutation, L lower triangular
+    with ones on the diagonal, U strictly upper triangular, so the map can never become singular
+    and log_det = sum(s) is free. With "matrix", W is the weight itself. Both start as a random
+    rotation. On (batch, H, W, C) it is Glow's 1x1 convolution, and log_det counts H * W times.
 
     References:
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018, arXiv:1807.03039)
 
     Arguments:
+        parametrization: "plu" or "matrix".
         seed: integer that draws the rotation.
 
     Example:
@@ -29,14 +31,15 @@ class InvertibleLinear(FlowLayer):
         True
     """
 
-    def __init__(self, *, seed=None, **kwargs):
+    def __init__(self, *, parametrization="plu", seed=None, **kwargs):
         super().__init__(**kwargs)
+        self.parametrization = checks.choice("parametrization", parametrization, ("plu", "matrix"))
         self.seed = seed
 
     def build(self, x_shape, context_shape=None):
-        size = x_shape[-1]
+        self.size = x_shape[-1]
         self.positions = positions(x_shape)
-        permutation, lower, upper, diagonal = self._initial_factors(size)
+        rotation = self._initial_rotation()
 
         def weight(value, name, trainable=True, dtype=None):
             return self.add_weight(
@@ -47,50 +50,72 @@ class InvertibleLinear(FlowLayer):
                 name=name,
             )
 
+        if self.parametrization == "matrix":
+            self.matrix = weight(rotation, "matrix")
+            return
+        permutation, lower, upper = plu(rotation)
+        diagonal = np.diagonal(upper)
         self.permutation = weight(permutation, "permutation", trainable=False, dtype="int32")
         self.sign = weight(np.sign(diagonal), "sign", trainable=False)
         self.log_diagonal = weight(np.log(np.abs(diagonal)), "log_diagonal")
         self.lower = weight(lower, "lower")
-        self.upper = weight(upper, "upper")
+        self.upper = weight(np.triu(upper, 1), "upper")
 
-    def _initial_factors(self, size):
-        """P, L, U and the diagonal of a random rotation, by elimination with row pivots."""
-        normal = ops.convert_to_numpy(keras.random.normal((size, size), seed=self.seed))
-        upper = np.linalg.qr(normal.astype("float64"))[0]
-        lower = np.zeros((size, size))
-        permutation = np.arange(size)
-        for i in range(size):
-            pivot = i + np.argmax(np.abs(upper[i:, i]))
-            for rows in (upper, lower, permutation):
-                rows[[i, pivot]] = rows[[pivot, i]]
-            lower[i + 1 :, i] = upper[i + 1 :, i] / upper[i, i]
-            upper[i + 1 :] -= lower[i + 1 :, i : i + 1] * upper[i]
-        return permutation, lower, np.triu(upper, 1), np.diagonal(upper).copy()
+    def _initial_rotation(self):
+        normal = ops.convert_to_numpy(keras.random.normal((self.size, self.size), seed=self.seed))
+        return np.linalg.qr(normal.astype("float64"))[0]
 
     def _factors(self):
-        size = self.lower.shape[0]
-        strictly_lower = np.tril(np.ones((size, size)), -1)
+        """P, L and U with its diagonal, square matrices."""
+        strictly_lower = np.tril(np.ones((self.size, self.size)), -1)
         lower = self.lower * ops.cast(strictly_lower, self.lower.dtype)
         upper = self.upper * ops.cast(strictly_lower.T, self.upper.dtype)
         diagonal = self.sign * ops.exp(self.log_diagonal)
-        return lower + ops.eye(size, dtype=lower.dtype), upper + ops.diag(diagonal)
+        permutation = ops.one_hot(ops.convert_to_tensor(self.permutation), self.size, dtype=lower.dtype)
+        return ops.transpose(permutation), lower + ops.eye(self.size, dtype=lower.dtype), upper + ops.diag(diagonal)
+
+    def _times(self, values, matrix):
+        product = ops.matmul(ops.reshape(values, (-1, self.size)), matrix)
+        return ops.reshape(product, ops.shape(values))
 
     def _log_det(self, values):
-        return self.per_example(self.positions * ops.sum(self.log_diagonal), values)
+        if self.parametrization == "matrix":
+            log_det = ops.slogdet(self.matrix)[1]
+        else:
+            log_det = ops.sum(self.log_diagonal)
+        return self.per_example(self.positions * log_det, values)
 
     def inverse_and_log_det(self, x, context=None):
-        lower, upper = self._factors()
-        x = ops.take(x, ops.convert_to_tensor(self.permutation), axis=-1)
-        return ops.matmul(x, ops.matmul(lower, upper)), self._log_det(x)
+        if self.parametrization == "matrix":
+            matrix = ops.convert_to_tensor(self.matrix)
+        else:
+            permutation, lower, upper = self._factors()
+            matrix = ops.matmul(permutation, ops.matmul(lower, upper))
+        return self._times(x, matrix), self._log_det(x)
 
     def forward_and_log_det(self, z, context=None):
-        lower, upper = self._factors()
-        columns = ops.transpose(ops.reshape(z, (-1, z.shape[-1])))
-        columns = ops.solve_triangular(ops.transpose(upper), columns, lower=True)
-        columns = ops.solve_triangular(ops.transpose(lower), columns, lower=False)
-        x = ops.reshape(ops.transpose(columns), ops.shape(z))
-        back = ops.argsort(ops.convert_to_tensor(self.permutation))
-        return ops.take(x, back, axis=-1), -self._log_det(z)
+        if self.parametrization == "matrix":
+            inverse = ops.inv(self.matrix)
+        else:
+            permutation, lower, upper = self._factors()
+            solved = ops.solve_triangular(lower, ops.transpose(permutation), lower=True)
+            inverse = ops.solve_triangular(upper, solved, lower=False)
+        return self._times(z, inverse), -self._log_det(z)
 
     def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
+        return {**super().get_config(), "parametrization": self.parametrization, "seed": self.seed}
+
+
+def plu(matrix):
+    """P as places, L and U of `matrix` by elimination with row pivots: matrix[places] = L U."""
+    upper = matrix.copy()
+    size = len(upper)
+    lower = np.zeros((size, size))
+    permutation = np.arange(size)
+    for i in range(size):
+        pivot = i + np.argmax(np.abs(upper[i:, i]))
+        for rows in (upper, lower, permutation):
+            rows[[i, pivot]] = rows[[pivot, i]]
+        lower[i + 1 :, i] = upper[i + 1 :, i] / upper[i, i]
+        upper[i + 1 :] -= lower[i + 1 :, i : i + 1] * upper[i]
+    return permutation, lower, upper

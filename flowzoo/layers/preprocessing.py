@@ -1,56 +1,12 @@
-"""The layers at the data end of an image flow: dequantisation, rescaling and the logit."""
+"""Fixed layers near the data: rescaling, the logit, another shape."""
 
 import math
 
 import keras
 from keras import ops
 
-from flowzoo import backend, checks
+from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
-
-
-@keras.saving.register_keras_serializable(package="flowzoo")
-class Dequantize(FlowLayer):
-    """Uniform dequantisation: integers 0 ... bins - 1 become reals in [0, bins), z = x + u.
-
-    u ~ Uniform[0, 1) is drawn at every pass. The log-density of x + u, averaged over u, is a
-    lower bound of the log-probability of the integer x, and log_det = 0. Latent to data is the
-    integer part, held within 0 ... bins - 1.
-
-    References:
-        A note on the evaluation of generative models (Theis et al., 2015, arXiv:1511.01844)
-
-    Arguments:
-        bins: number of values that one component takes, 256 for 8-bit images.
-        seed: integer that starts the layer's own random numbers.
-
-    Example:
-        >>> layer = flowzoo.layers.Dequantize(256, seed=0)
-        >>> layer.build((None, 2))
-        >>> z, _ = layer.inverse_and_log_det(keras.ops.array([[0.0, 255.0]]))
-        >>> keras.ops.convert_to_numpy(layer.forward_and_log_det(z)[0]).tolist()
-        [[0.0, 255.0]]
-    """
-
-    def __init__(self, bins=256, *, seed=None, **kwargs):
-        super().__init__(**kwargs)
-        self.bins = checks.positive_integer("bins", bins)
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def reseed(self, seed):
-        self.seed_generator.state.assign(backend.seed_state(seed))
-
-    def forward_and_log_det(self, z, context=None):
-        return ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
-
-    def inverse_and_log_det(self, x, context=None):
-        noise = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
-        # Close to 1 the sum would round up to the next integer in float32.
-        return x + ops.minimum(noise, 1 - self.bins * 2.0**-23), self.per_example(0.0, x)
-
-    def get_config(self):
-        return {**super().get_config(), "bins": self.bins, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")

@@ -1,8 +1,9 @@
-"""The catalogue: one file a paper."""
+"""The catalogue: one paper a file."""
 
+from flowzoo.models.glow import Glow
 from flowzoo.models.iaf import IAF
 from flowzoo.models.maf import MAF
 from flowzoo.models.nice import NICE
 from flowzoo.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MAF", "NICE", "RealNVP"]
+__all__ = ["IAF", "MAF", "NICE", "Glow", "RealNVP"]

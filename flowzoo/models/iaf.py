@@ -6,7 +6,7 @@ from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import Invert
 from flowzoo.models.maf import autoregressive_stack
-from flowzoo.models.parts import data_end
+from flowzoo.models.parts import flat_data_end
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -64,7 +64,7 @@ class IAF(Flow):
             dtype=policy,
         )
         layers = [Invert(layer, dtype=policy) for layer in layers]
-        layers += data_end(event_shape, alpha)
+        layers += flat_data_end(event_shape, alpha)
         super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)

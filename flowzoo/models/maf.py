@@ -5,7 +5,7 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import MaskedAutoregressive
-from flowzoo.models.parts import data_end, normalization_layer
+from flowzoo.models.parts import flat_data_end, normalization_layer
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -70,7 +70,7 @@ class MAF(Flow):
             log_scale_bound=log_scale_bound,
             dtype=policy,
         )
-        layers += data_end(event_shape, alpha)
+        layers += flat_data_end(event_shape, alpha)
         super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)

@@ -5,7 +5,7 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import AdditiveCoupling, DiagonalScaling, Permutation
-from flowzoo.models.parts import data_end
+from flowzoo.models.parts import flat_data_end
 from flowzoo.networks import MLP
 
 
@@ -53,7 +53,7 @@ class NICE(Flow):
         for i in range(couplings):
             network = MLP(hidden_units, activation=activation, dropout=dropout, dtype=policy)
             layers.append(AdditiveCoupling(network, swap=i % 2 == 1, dtype=policy))
-        layers += [Permutation("even_odd", dtype=policy), *data_end(event_shape)]
+        layers += [Permutation("even_odd", dtype=policy), *flat_data_end(event_shape)]
         super().__init__(layers, event_shape=event_shape, context_shape=context_shape, base=base, **kwargs)
         self.couplings = couplings
         self.hidden_units = checks.hidden_units(hidden_units)

@@ -3,12 +3,21 @@
 import math
 
 from flowzoo import checks
-from flowzoo.layers import ActNorm, BatchNormalization, Dequantize, Logit, Rescale, Reshape
+from flowzoo.layers import (
+    ActNorm,
+    BatchNormalization,
+    Dequantize,
+    Logit,
+    Rescale,
+    Reshape,
+    VariationalDequantize,
+)
 
 NORMALIZATIONS = (None, "actnorm", "batch")
+DEQUANTIZATIONS = ("uniform", "variational")
 
 
-def data_end(event_shape, alpha=None):
+def flat_data_end(event_shape, alpha=None):
     """The layers between a flat vector and the data.
 
     Images, event shapes (H, W, C), are integers 0 ... 255: they are dequantised, divided by 256
@@ -17,9 +26,45 @@ def data_end(event_shape, alpha=None):
     shape = checks.shape("event_shape", event_shape)
     layers = [] if len(shape) == 1 else [Reshape((math.prod(shape),))]
     if len(shape) == 3:
-        layers += [] if alpha is None else [Logit(alpha)]
-        layers += [Rescale(256.0), Dequantize(256)]
+        layers += image_data_end(alpha=alpha)
     return layers
+
+
+def image_data_end(*, alpha=None, centered=False, bits=8, dequantization="uniform", dtype=None):
+    """The layers between real and integer images of pixels 0 ... 255.
+
+    Latent to data: the logit if `alpha` is given, [0, 1) or, if centered, [-1/2, 1/2) to
+    [0, 2^bits), and dequantisation, for under 8 bits after dropping the lowest.
+    """
+    checks.choice("dequantization", dequantization, DEQUANTIZATIONS)
+    if bits not in range(1, 9):
+        raise ValueError(f"bits must be an integer from 1 to 8; got {bits!r}.")
+    bins = 2**bits
+    kind = Dequantize if dequantization == "uniform" else VariationalDequantize
+    return [
+        *([] if alpha is None else [Logit(alpha)]),
+        Rescale(bins, offset=bins / 2 if centered else 0.0),
+        kind(bins, step=256 // bins, dtype=dtype),
+    ]
+
+
+def image_shape(event_shape, levels):
+    """`event_shape` as (H, W, C), found to be squeezable `levels` times.
+
+    Raises: ValueError that names the padding, where height or width do not divide.
+    """
+    shape = checks.shape("event_shape", event_shape)
+    if len(shape) != 3:
+        raise ValueError(f"event_shape must be (height, width, channels) for images; got {shape}.")
+    block = 2 ** checks.positive_integer("levels", levels)
+    padded = tuple(-(-size // block) * block for size in shape[:2])
+    if padded != shape[:2]:
+        raise ValueError(
+            f"Height and width must be divisible by {block} for {levels} levels; got {shape[0]} x {shape[1]}. "
+            f"Pad the images by {padded[0] - shape[0]} rows and {padded[1] - shape[1]} columns to "
+            f"{padded[0]} x {padded[1]}, or use fewer levels."
+        )
+    return shape
 
 
 def normalization_layer(normalization, policy):

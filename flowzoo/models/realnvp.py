@@ -1,29 +1,43 @@
-"""RealNVP: affine coupling layers."""
+"""RealNVP: affine coupling layers, on vectors and, at several scales, on images."""
 
 import keras
 
 from flowzoo import checks
 from flowzoo.flow import Flow
-from flowzoo.layers import AffineCoupling, Permutation
-from flowzoo.models.parts import data_end, normalization_layer
-from flowzoo.networks import MLP
+from flowzoo.layers import AffineCoupling, CheckerboardCoupling, FactorOut, Permutation, Squeeze
+from flowzoo.models.parts import flat_data_end, image_data_end, image_shape, normalization_layer
+from flowzoo.networks import MLP, ResNet
+
+FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64)}
+FOR_IMAGES = {"levels": 2, "hidden_channels": 32, "blocks": 4, "bits": 8, "dequantization": "uniform"}
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class RealNVP(Flow):
-    """Real-valued non-volume preserving flow on vectors.
+    """Real-valued non-volume preserving flow: on vectors, or multi-scale on images.
 
-    Affine couplings in turn scale and shift one half of the dimensions given the other:
+    Affine couplings in turn scale and shift one part of the dimensions given the other:
     log p(x) = log p_base(z) + sum of all log-scales. Density and sampling each take one pass.
-    Images (H, W, C) with values 0 ... 255 are dequantised and mapped to the reals by a logit.
+
+    On vectors the parts are halves. On images (H, W, C) of pixels 0 ... 255, dequantised and
+    mapped to the reals by a logit, each level has three couplings with checkerboard masks, a
+    squeeze and three with channel-wise masks, with twice the hidden channels; then half the
+    channels leave as latents. The last level is four checkerboard couplings.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
 
     Arguments:
-        event_shape: shape of one example, of 2 dimensions at least.
-        couplings: number of affine coupling layers.
-        hidden_units: widths of each coupling's hidden layers.
+        event_shape: shape of one example, of 2 dimensions at least; (H, W, C) for images, with
+            height and width divisible by 2^(levels - 1).
+        couplings: number of affine coupling layers; for vectors, 8 by default.
+        hidden_units: widths of each coupling's hidden layers; for vectors, (64, 64) by default.
+        levels: number of scales; for images, 2 by default.
+        hidden_channels: width of the first level's `flowzoo.networks.ResNet`, doubled at every
+            squeeze; for images, 32 by default.
+        blocks: residual blocks of each such network; for images, 4 by default.
+        bits: 8, or fewer to drop the lowest bits first; for images.
+        dequantization: "uniform" or "variational"; for images.
         activation: name of a Keras activation.
         normalization: "actnorm", started from the first batch; "batch", the paper's batch
             normalisation; or None. One such layer follows each coupling, on its data side.
@@ -38,14 +52,22 @@ class RealNVP(Flow):
         >>> labels = keras.ops.one_hot([0, 1, 2], 10)
         >>> tuple(flow.sample(3, context=labels, seed=0).shape)
         (3, 2)
+        >>> flow = flowzoo.RealNVP(event_shape=(8, 8, 3), levels=2, hidden_channels=8, blocks=1)
+        >>> tuple(flow.sample(3, seed=0).shape)
+        (3, 8, 8, 3)
     """
 
     def __init__(
         self,
         event_shape,
         *,
-        couplings=8,
-        hidden_units=(64, 64),
+        couplings=None,
+        hidden_units=None,
+        levels=None,
+        hidden_channels=None,
+        blocks=None,
+        bits=None,
+        dequantization=None,
         activation="relu",
         normalization="actnorm",
         log_scale_bound=5.0,
@@ -54,20 +76,116 @@ class RealNVP(Flow):
         context_shape=None,
         **kwargs,
     ):
-        couplings = checks.positive_integer("couplings", couplings)
-        policy = kwargs.get("dtype")
-        layers = []
-        for i in range(couplings):
-            network = MLP(hidden_units, activation=activation, dtype=policy)
-            layers.append(
-                AffineCoupling(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy)
-            )
-            layers += normalization_layer(normalization, policy)
-        layers += [Permutation("even_odd", dtype=policy), *data_end(event_shape, alpha)]
-        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, base=base, **kwargs)
-        self.couplings = couplings
-        self.hidden_units = checks.hidden_units(hidden_units)
+        shape = checks.shape("event_shape", event_shape)
+        given = {
+            "couplings": couplings,
+            "hidden_units": hidden_units,
+            "levels": levels,
+            "hidden_channels": hidden_channels,
+            "blocks": blocks,
+            "bits": bits,
+            "dequantization": dequantization,
+        }
+        form, used = ("images", FOR_IMAGES) if len(shape) == 3 else ("vectors", FOR_VECTORS)
+        for name, value in given.items():
+            if value is not None and name not in used:
+                raise ValueError(
+                    f"{name} is not for {form}, and event_shape {shape} holds {form}; they take "
+                    f"{', '.join(used)}."
+                )
+        given = {name: used.get(name) if value is None else value for name, value in given.items()}
+        common = {
+            "activation": activation,
+            "normalization": normalization,
+            "log_scale_bound": log_scale_bound,
+            "policy": kwargs.get("dtype"),
+        }
+        if form == "images":
+            layers = _image_layers(shape, alpha=alpha, **common, **{name: given[name] for name in used})
+        else:
+            layers = _vector_layers(**common, **{name: given[name] for name in used})
+            layers += flat_data_end(shape, alpha)
+        super().__init__(layers, event_shape=shape, context_shape=context_shape, base=base, **kwargs)
+        for name, value in given.items():
+            setattr(self, name, value)
         self.activation = activation
         self.normalization = normalization
         self.log_scale_bound = log_scale_bound
         self.alpha = alpha
+
+    @classmethod
+    def cifar10(cls, **kwargs):
+        """The paper's flow of CIFAR-10: 2 levels, 8 residual blocks of 64 channels; `kwargs` override."""
+        return cls(
+            **{
+                "event_shape": (32, 32, 3),
+                "levels": 2,
+                "blocks": 8,
+                "hidden_channels": 64,
+                "normalization": "batch",
+                **kwargs,
+            }
+        )
+
+    @classmethod
+    def celeba64(cls, **kwargs):
+        """The paper's flow of CelebA: down to 4x4 in 5 levels, 2 residual blocks of 32 channels."""
+        return cls(
+            **{
+                "event_shape": (64, 64, 3),
+                "levels": 5,
+                "blocks": 2,
+                "hidden_channels": 32,
+                "normalization": "batch",
+                **kwargs,
+            }
+        )
+
+
+def _vector_layers(*, couplings, hidden_units, activation, normalization, log_scale_bound, policy):
+    layers = []
+    for i in range(checks.positive_integer("couplings", couplings)):
+        network = MLP(hidden_units, activation=activation, dtype=policy)
+        layers.append(
+            AffineCoupling(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy)
+        )
+        layers += normalization_layer(normalization, policy)
+    return [*layers, Permutation("even_odd", dtype=policy)]
+
+
+def _image_layers(
+    shape,
+    *,
+    levels,
+    hidden_channels,
+    blocks,
+    bits,
+    dequantization,
+    activation,
+    normalization,
+    log_scale_bound,
+    alpha,
+    policy,
+):
+    checks.positive_integer("levels", levels)
+    if levels > 1:
+        image_shape(shape, levels - 1)
+
+    def couplings(kind, count, channels):
+        layers = []
+        for i in range(count):
+            network = ResNet(channels, blocks=blocks, activation=activation, dtype=policy)
+            layers.append(kind(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy))
+            layers += normalization_layer(normalization, policy)
+        return layers
+
+    layers = couplings(CheckerboardCoupling, 4, hidden_channels * 2 ** (levels - 1))
+    for level in reversed(range(levels - 1)):
+        channels = hidden_channels * 2**level
+        layers = [
+            FactorOut(layers, dtype=policy),
+            *couplings(AffineCoupling, 3, 2 * channels),
+            Squeeze(),
+            *couplings(CheckerboardCoupling, 3, channels),
+        ]
+    return layers + image_data_end(alpha=alpha, bits=bits, dequantization=dequantization, dtype=policy)

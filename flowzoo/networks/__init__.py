@@ -1,6 +1,8 @@
 """Conditioner networks: what sets the parameters of coupling and autoregressive layers."""
 
+from flowzoo.networks.convnet import ConvNet, ZeroConv2D
 from flowzoo.networks.made import MADE
 from flowzoo.networks.mlp import MLP, ResidualMLP
+from flowzoo.networks.resnet import ResNet
 
-__all__ = ["MADE", "MLP", "ResidualMLP"]
+__all__ = ["MADE", "MLP", "ConvNet", "ResNet", "ResidualMLP", "ZeroConv2D"]

@@ -1,0 +1,146 @@
+"""Glow: multi-scale flows of images with invertible 1x1 convolutions."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import checks
+from flowzoo.flow import Flow
+from flowzoo.layers import (
+    ActNorm,
+    AdditiveCoupling,
+    AffineCoupling,
+    ClassPrior,
+    FactorOut,
+    InvertibleLinear,
+    Squeeze,
+)
+from flowzoo.models.parts import image_data_end, image_shape
+from flowzoo.networks import ConvNet
+
+COUPLINGS = ("affine", "additive")
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Glow(Flow):
+    """Generative flow with invertible 1x1 convolutions, for images of pixels 0 ... 255.
+
+    Each level squeezes 2x2 pixels into channels, runs `steps` steps of activation normalisation,
+    1x1 convolution and coupling, data to latent, and lets half the channels leave as latents; the
+    last level keeps all. log p(x) = log N(z; 0, I) + sum of all log-determinants, one pass each way.
+
+    References:
+        Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018, arXiv:1807.03039)
+
+    Arguments:
+        event_shape: (height, width, channels), height and width divisible by 2^levels.
+        levels: number of scales, L in the paper.
+        steps: steps of flow in each level, K in the paper.
+        hidden_channels: width of each coupling's convolutional network; 512 in the paper.
+        coupling: "affine" or "additive".
+        learned_prior: whether what goes on at a scale sets mean and scale of the latents that
+            leave there, and the last level's latents have a learned mean and scale by channel.
+        classes: number of classes for p(x | y), or None. Labels 0 ... classes - 1 are the context:
+            `fit(images, labels)`, `sample(4, context=7)`; each class has its own prior at the top.
+        linear: parametrization of the 1x1 convolutions, "plu" or "matrix".
+        bits: 8, or fewer to drop the lowest bits first; the density is that of the bits kept.
+        dequantization: "uniform", or "variational" as in Flow++.
+        log_scale_bound: soft bound of each affine coupling's log-scales, in nats.
+        context_shape: shape of one example's context, for p(x | c); not with classes.
+
+    Example:
+        >>> flow = flowzoo.Glow(event_shape=(8, 8, 3), levels=2, steps=2, hidden_channels=16)
+        >>> images = flow.sample(4, temperature=0.7, seed=0)
+        >>> tuple(images.shape), tuple(flow.bits_per_dim(images).shape)
+        ((4, 8, 8, 3), (4,))
+    """
+
+    def __init__(
+        self,
+        event_shape,
+        *,
+        levels=3,
+        steps=32,
+        hidden_channels=512,
+        coupling="affine",
+        learned_prior=True,
+        classes=None,
+        linear="plu",
+        bits=8,
+        dequantization="uniform",
+        log_scale_bound=2.0,
+        context_shape=None,
+        **kwargs,
+    ):
+        image_shape(event_shape, levels)
+        steps = checks.positive_integer("steps", steps)
+        checks.choice("coupling", coupling, COUPLINGS)
+        if classes is not None:
+            checks.positive_integer("classes", classes)
+            if context_shape not in (None, ()):
+                raise ValueError("Give classes or context_shape, not both: with classes, the label is the context.")
+            context_shape = ()
+        policy = kwargs.get("dtype")
+
+        def one_step():
+            network = ConvNet(hidden_channels, dtype=policy)
+            common = {"head": "conv", "use_context": classes is None, "dtype": policy}
+            if coupling == "affine":
+                changes = AffineCoupling(network, log_scale_bound=log_scale_bound, **common)
+            else:
+                changes = AdditiveCoupling(network, **common)
+            linear_layer = InvertibleLinear(parametrization=linear, dtype=policy)
+            return [changes, linear_layer, ActNorm(log_scale_factor=3.0, dtype=policy)]
+
+        layers = []
+        if classes is not None:
+            layers = [ClassPrior(classes, dtype=policy)]
+        elif learned_prior:
+            layers = [ActNorm(log_scale_factor=3.0, dtype=policy)]
+        for level in range(levels):
+            if level > 0:
+                layers = [FactorOut(layers, learned_prior=learned_prior, dtype=policy)]
+            layers += [layer for _ in range(steps) for layer in one_step()]
+            layers.append(Squeeze())
+        layers += image_data_end(centered=True, bits=bits, dequantization=dequantization, dtype=policy)
+        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
+        self.levels = levels
+        self.steps = steps
+        self.hidden_channels = hidden_channels
+        self.coupling = coupling
+        self.learned_prior = bool(learned_prior)
+        self.classes = classes
+        self.linear = linear
+        self.bits = bits
+        self.dequantization = dequantization
+        self.log_scale_bound = log_scale_bound
+
+    def _context(self, context, examples=None):
+        if self.classes is not None and context is not None and not ops.is_tensor(context):
+            labels = np.asarray(context)
+            if not np.isin(labels, np.arange(self.classes)).all():
+                raise ValueError(
+                    f"Labels must be integers from 0 to {self.classes - 1}; got values from {labels.min()} "
+                    f"to {labels.max()}."
+                )
+        return super()._context(context, examples)
+
+    @classmethod
+    def cifar10(cls, **kwargs):
+        """The paper's flow of CIFAR-10: 3 levels of 32 steps, 512 channels; `kwargs` override."""
+        return cls(**{"event_shape": (32, 32, 3), "levels": 3, "steps": 32, **kwargs})
+
+    @classmethod
+    def imagenet32(cls, **kwargs):
+        """The paper's flow of 32x32 ImageNet: 3 levels of 48 steps, 512 channels."""
+        return cls(**{"event_shape": (32, 32, 3), "levels": 3, "steps": 48, **kwargs})
+
+    @classmethod
+    def imagenet64(cls, **kwargs):
+        """The paper's flow of 64x64 ImageNet: 4 levels of 48 steps, 512 channels."""
+        return cls(**{"event_shape": (64, 64, 3), "levels": 4, "steps": 48, **kwargs})
+
+    @classmethod
+    def celeba_hq(cls, **kwargs):
+        """The paper's flow of 256x256 CelebA-HQ at 5 bits: 6 levels of 32 steps, 512 channels."""
+        return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})

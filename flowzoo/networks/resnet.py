@@ -1,0 +1,97 @@
+"""RealNVP's residual convolutional conditioner."""
+
+import keras
+from keras import ops
+
+from flowzoo import checks
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class ResNet(keras.layers.Layer):
+    """A residual convolutional network with weight and batch normalisation.
+
+    A 3x3 convolution, then `blocks` times  h <- h + conv3x3(a(norm(conv3x3(a(norm(h))))))  and
+    a(norm(h)), with norm batch normalisation and every convolution weight-normalised.
+    (batch, H, W, C) -> (batch, H, W, channels).
+
+    References:
+        Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 4.1
+        Identity Mappings in Deep Residual Networks (He et al., 2016, arXiv:1603.05027)
+
+    Arguments:
+        channels: width of every layer.
+        blocks: number of residual blocks.
+        activation: name of a Keras activation.
+
+    Example:
+        >>> tuple(flowzoo.networks.ResNet(16, blocks=1)(keras.ops.ones((5, 8, 8, 3))).shape)
+        (5, 8, 8, 16)
+    """
+
+    def __init__(self, channels=32, *, blocks=4, activation="relu", **kwargs):
+        super().__init__(**kwargs)
+        self.channels = checks.positive_integer("channels", channels)
+        self.blocks = checks.positive_integer("blocks", blocks)
+        self.activation = activation
+        self.activate = keras.activations.get(activation)
+        self.convolutions = [self._convolution(f"convolution_{i}") for i in range(1 + 2 * self.blocks)]
+        self.norms = [self._norm(f"norm_{i}") for i in range(1 + 2 * self.blocks)]
+
+    def _convolution(self, name):
+        return WeightNormConv2D(self.channels, dtype=self.dtype_policy, name=name)
+
+    def _norm(self, name):
+        return keras.layers.BatchNormalization(dtype=self.dtype_policy, name=name)
+
+    def build(self, input_shape):
+        for convolution in self.convolutions:
+            convolution.build(input_shape)
+            input_shape = self.compute_output_shape(input_shape)
+        for norm in self.norms:
+            norm.build(input_shape)
+
+    def call(self, inputs):
+        hidden = self.convolutions[0](inputs)
+        for block in range(self.blocks):
+            change = hidden
+            for i in (2 * block, 2 * block + 1):
+                change = self.convolutions[1 + i](self.activate(self.norms[i](change)))
+            hidden = hidden + change
+        return self.activate(self.norms[-1](hidden))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "blocks": self.blocks,
+            "activation": self.activation,
+        }
+
+
+class WeightNormConv2D(keras.layers.Layer):
+    """A 3x3 convolution with kernel  gain * v / |v|, the norm taken for each output channel.
+
+    References:
+        Weight Normalization (Salimans and Kingma, 2016, arXiv:1602.07868)
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+
+    def build(self, input_shape):
+        shape = (3, 3, input_shape[-1], self.channels)
+        self.direction = self.add_weight(shape=shape, initializer="he_normal", name="direction")
+        self.gain = self.add_weight(shape=(self.channels,), initializer="ones", name="gain")
+        self.bias = self.add_weight(shape=(self.channels,), initializer="zeros", name="bias")
+
+    def call(self, inputs):
+        direction = ops.convert_to_tensor(self.direction)
+        kernel = direction * (self.gain * ops.rsqrt(ops.sum(ops.square(direction), axis=(0, 1, 2)) + 1e-6))
+        return ops.conv(inputs, kernel, padding="same") + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.channels)
