@@ -1,6 +1,6 @@
 """flowzoo: normalizing flows for Keras 3, trained by `fit`, saved as `.keras`, loaded by name."""
 
-from flowzoo import base, datasets, layers, metrics, networks, plots, registry
+from flowzoo import base, callbacks, datasets, layers, metrics, networks, plots, registry
 from flowzoo.flow import Flow
 from flowzoo.models import IAF, MAF, NICE, Glow, RealNVP
 from flowzoo.registry import info, list_models, load
@@ -14,6 +14,7 @@ __all__ = [
     "Glow",
     "RealNVP",
     "base",
+    "callbacks",
     "datasets",
     "info",
     "layers",

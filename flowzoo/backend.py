@@ -1,5 +1,7 @@
 """TensorFlow Probability for whichever backend Keras runs on."""
 
+import contextlib
+
 import keras
 
 name = keras.backend.backend()
@@ -38,6 +40,20 @@ def random_key(seed):
     """
     state = seed.next() if isinstance(seed, keras.random.SeedGenerator) else seed_state(seed)
     return keras.ops.cast(state, "int32" if name == "tensorflow" else "uint32")
+
+
+def prefers_xla():
+    """Whether a training step runs faster compiled by XLA: on JAX and on GPUs, not on TensorFlow's CPU."""
+    if name == "jax":
+        return True
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def variable_scope(model):
+    """Where variables that train with `model` are to be made: TensorFlow's distribution strategy."""
+    return model.distribute_strategy.scope() if name == "tensorflow" else contextlib.nullcontext()
 
 
 def compiled(model, method):

@@ -16,16 +16,18 @@ class FlowBijector(tfb.Bijector):
         flow: has `forward_and_log_det(z, context)` and `inverse_and_log_det(x, context)`.
         latent_shape, event_shape: shapes of one latent and of one data example.
         dtype: floating dtype of both.
+        context_ndims: number of dimensions of one example's context.
 
     Any number of leading batch dimensions is taken, also none. A conditional flow takes its
     context by keyword: `bijector.forward(z, context=c)`.
     """
 
-    def __init__(self, flow, latent_shape, event_shape, dtype, name="flow"):
+    def __init__(self, flow, latent_shape, event_shape, dtype, *, context_ndims=1, name="flow"):
         parameters = dict(locals())
         self._flow = flow
         self._latent_shape = tuple(latent_shape)
         self._data_shape = tuple(event_shape)
+        self._context_ndims = context_ndims
         self._last_pass = None
         super().__init__(
             forward_min_event_ndims=len(latent_shape),
@@ -52,7 +54,7 @@ class FlowBijector(tfb.Bijector):
         """(z, x, forward log-determinant) from the latent z."""
         if self._last_pass is None or self._last_pass[0] is not z:
             method = self._flow.forward_and_log_det
-            x, log_det = _batched(method, z, self._latent_shape, self._data_shape, context)
+            x, log_det = self._batched(method, z, self._latent_shape, self._data_shape, context)
             self._last_pass = (z, x, log_det)
         return self._last_pass
 
@@ -60,9 +62,20 @@ class FlowBijector(tfb.Bijector):
         """(z, x, forward log-determinant) from the data x."""
         if self._last_pass is None or self._last_pass[1] is not x:
             method = self._flow.inverse_and_log_det
-            z, log_det = _batched(method, x, self._data_shape, self._latent_shape, context)
+            z, log_det = self._batched(method, x, self._data_shape, self._latent_shape, context)
             self._last_pass = (z, x, -log_det)
         return self._last_pass
+
+    def _batched(self, method, value, shape, result_shape, context):
+        """Runs `method`, which knows one batch dimension, over any leading dimensions of `value`."""
+        leading = ops.shape(value)[: len(value.shape) - len(shape)]
+        if context is not None:
+            context = ops.convert_to_tensor(context)
+            context_shape = context.shape[len(context.shape) - self._context_ndims :]
+            context = ops.broadcast_to(context, (*leading, *context_shape))
+            context = ops.reshape(context, (-1, *context_shape))
+        result, log_det = method(ops.reshape(value, (-1, *shape)), context)
+        return ops.reshape(result, (*leading, *result_shape)), ops.reshape(log_det, leading)
 
     def _forward_event_shape(self, input_shape):
         return tuple(input_shape[: -len(self._latent_shape)]) + self._data_shape
@@ -75,15 +88,3 @@ class FlowBijector(tfb.Bijector):
 
     def _inverse_event_shape_tensor(self, output_shape):
         return ops.convert_to_tensor(self._latent_shape, "int32")
-
-
-def _batched(method, value, shape, result_shape, context):
-    """Runs `method`, which knows one batch dimension, over any leading dimensions of `value`."""
-    leading = ops.shape(value)[: len(value.shape) - len(shape)]
-    if context is not None:
-        context = ops.convert_to_tensor(context)
-        context_shape = context.shape[1:] if len(context.shape) > 1 else context.shape
-        context = ops.broadcast_to(context, (*leading, *context_shape))
-        context = ops.reshape(context, (-1, *context_shape))
-    result, log_det = method(ops.reshape(value, (-1, *shape)), context)
-    return ops.reshape(result, (*leading, *result_shape)), ops.reshape(log_det, leading)

@@ -11,11 +11,11 @@ def positive_integer(name, value):
     return int(value)
 
 
-def shape(name, value):
-    """A shape as a tuple of positive integers; an integer D stands for (D,)."""
+def shape(name, value, *, scalar=False):
+    """A shape as a tuple of positive integers, `scalar` allows the empty one; D stands for (D,)."""
     if isinstance(value, (int, np.integer)):
         value = (value,)
-    if not isinstance(value, (tuple, list)) or not value:
+    if not isinstance(value, (tuple, list)) or not (value or scalar):
         raise ValueError(f"{name} must be a tuple of positive integers such as (2,); got {value!r}.")
     return tuple(positive_integer(f"each entry of {name}", size) for size in value)
 
@@ -49,7 +49,7 @@ def array(name, value, event_shape):
     batch, and (where the values can be seen, that is outside compiled code) NaN or infinity.
     """
     if value is None:
-        raise ValueError(f"{name} is missing: expected an array of shape (batch, {_sizes(event_shape)}).")
+        raise ValueError(f"{name} is missing: expected an array of shape ({_sizes(event_shape)}).")
     if not keras.ops.is_tensor(value):
         value = np.asarray(value)
         if value.dtype.kind not in "buif":
@@ -63,11 +63,11 @@ def array(name, value, event_shape):
         hint = ""
         if given == tuple(event_shape):
             hint = f" For a single example, add a batch axis: {name}[None]."
-        raise ValueError(f"{name} must have shape (batch, {_sizes(event_shape)}); got shape {given}.{hint}")
+        raise ValueError(f"{name} must have shape ({_sizes(event_shape)}); got shape {given}.{hint}")
     if given[0] == 0:
         raise ValueError(f"{name} is an empty batch: its shape is {given}. Give at least one example.")
     return value
 
 
 def _sizes(event_shape):
-    return ", ".join(map(str, event_shape))
+    return ", ".join(["batch", *map(str, event_shape)]) + "," * (not event_shape)

@@ -99,13 +99,14 @@ def train(
     ] = None,
     data_dir: DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", min=1)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", min=0.0)] = None,
 ):
     """Train a model by its recipe, and write weights, card and samples."""
     console.print(f"Training {name}; interrupted, the same command goes on from its last epoch.")
     from flowzoo.registry.train import train as train_by_recipe
 
     out = out or pathlib.Path(pathlib.Path(name).name)
-    facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs)
+    facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate)
     console.print(f"{facts['name']} is in {out}: {facts['metrics']['bits_per_dim']:.3f} bits/dim")
 
 

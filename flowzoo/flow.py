@@ -2,17 +2,16 @@
 
 import functools
 import inspect
-import itertools
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, variational
 from flowzoo.backend import tfd
 from flowzoo.base import BASES, base_distribution
 from flowzoo.bijector import FlowBijector
+from flowzoo.latent import LatentSpace
 from flowzoo.layers.chain import (
     build_chain,
     checked_layers,
@@ -24,10 +23,11 @@ from flowzoo.layers.chain import (
 )
 from flowzoo.layers.dequantize import Dequantize
 from flowzoo.metrics import bits_per_dim
+from flowzoo.training import MaximumLikelihood
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(keras.Model):
+class Flow(LatentSpace, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
@@ -61,11 +61,9 @@ class Flow(keras.Model):
     def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
         super().__init__(name=name, autocast=False, **kwargs)
         self.event_shape = checks.shape("event_shape", event_shape)
-        # () is a single number for each example, such as a label.
-        scalar_or_none = context_shape is None or context_shape == ()
-        self.context_shape = (
-            context_shape if scalar_or_none else checks.shape("context_shape", context_shape)
-        )
+        if context_shape is not None:  # () stands for a single number, such as a label
+            context_shape = checks.shape("context_shape", context_shape, scalar=True)
+        self.context_shape = context_shape
         self.base = checks.choice("base", base, BASES)
         self.flow_layers = checked_layers(flow_layers)
         self.dimensions = math.prod(self.event_shape)
@@ -150,19 +148,21 @@ class Flow(keras.Model):
             n: number of samples.
             context: for a conditional flow, (n, *context_shape), or one example of
                 `context_shape` for all samples.
-            temperature: the base's sample is multiplied by it; under 1, likelier samples.
+            temperature: the base's sample is multiplied by it; under 1, likelier samples. For a
+                flow of several scales it may be a list, one for each of `level_sizes`.
             seed: integer or `keras.random.SeedGenerator`; without it, the flow's own generator.
         """
         n = checks.positive_integer("n", n)
-        if not temperature >= 0:
-            raise ValueError(f"temperature must not be negative; got {temperature!r}.")
         if context is not None and self.context_shape is not None:
             context = ops.convert_to_tensor(context)
             if tuple(context.shape) == self.context_shape:
                 context = ops.broadcast_to(context, (n, *self.context_shape))
+        return self.decode(self._draw(n, temperature, seed), context)
+
+    def _draw(self, n, temperature, seed):
+        """`n` latents, (n, D), from the base times the temperature."""
         key = backend.random_key(self.seed_generator if seed is None else seed)
-        z = temperature * self.base_distribution.sample(n, seed=key)
-        return self.decode(z, context)
+        return self._temperatures(temperature) * self.base_distribution.sample(n, seed=key)
 
     def encode(self, x, context=None, *, seed=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
@@ -189,7 +189,14 @@ class Flow(keras.Model):
     @property
     def bijector(self):
         """The flow as a `tfb.Bijector`, flat latent to data, made afresh at each access."""
-        return FlowBijector(self, (self.dimensions,), self.event_shape, self.variable_dtype, self.name)
+        return FlowBijector(
+            self,
+            (self.dimensions,),
+            self.event_shape,
+            self.variable_dtype,
+            context_ndims=0 if self.context_shape is None else len(self.context_shape),
+            name=self.name,
+        )
 
     @property
     def distribution(self):
@@ -211,42 +218,9 @@ class Flow(keras.Model):
         x, context = self._data(x), self._flat_context(self._context(context))
         initialize_chain(self.flow_layers, x, context)
 
-    def fit(self, x=None, y=None, **kwargs):
-        """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
-
-        Data are arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of
-        batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
-        (x, c). All other arguments are those of Keras.
-        """
-        x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
-        return super().fit(x, y, **kwargs)
-
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""
         return variational.fit_variational(self, target_log_prob_fn, steps=steps, **kwargs)
-
-    def _initialize_from(self, x, y, batch_size):
-        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
-        if x is None:
-            raise ValueError("fit needs data: x is None.")
-        needed = any(layer.needs_initialization for layer in self.flow_layers)
-        if _is_arrays(x):
-            data = (x,) if y is None else (x, y)
-            self._check_arrays(self._packed(data)[0])
-            first = keras.tree.map_structure(lambda a: a[:batch_size], data)
-        elif not needed:
-            return x
-        elif isinstance(x, keras.utils.PyDataset):
-            first = x[0]
-        elif hasattr(x, "__next__"):
-            first = next(x)
-            x = (batch for batch in itertools.chain([first], x))
-        else:
-            first = next(iter(x))
-        if needed:
-            inputs = self._packed(first)[0]
-            self.initialize(*(inputs if self.context_shape is not None else [inputs]))
-        return x
 
     def call(self, inputs):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
@@ -256,60 +230,10 @@ class Flow(keras.Model):
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
         return self.log_prob(*inputs)
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if self.loss is not None:
-            raise ValueError(
-                "A flow trains by maximum likelihood and takes no loss: call compile(optimizer=...)."
-            )
-        negative_log_prob = -y_pred
-        if sample_weight is not None:
-            negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
-        return sum(self.losses, start=ops.mean(negative_log_prob))
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        if self.is_image_flow:
-            self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred, self.dimensions), sample_weight)
-        return super().compute_metrics(x, y, None, sample_weight)
-
-    def train_step(self, *state_and_data):
-        return super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
-
-    def test_step(self, *state_and_data):
-        return super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
-
-    def predict_step(self, *state_and_data):
-        return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
-
-    def _packed(self, data):
-        """(inputs of `call`, None, sample_weight) from what a dataset gives."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if self.context_shape is None:
-            if y is not None or isinstance(x, (tuple, list)):
-                raise ValueError(
-                    f"{self.name} takes no context, but the data are pairs. Give x alone, or build the "
-                    "flow with context_shape=."
-                )
-            inputs = x
-        else:
-            inputs = (x, y) if y is not None else x
-            if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
-                raise ValueError(
-                    f"{self.name} is conditional and needs pairs (x, context); the data hold x alone. "
-                    f"Give fit((x, context)), with context of shape (batch, {self.context_shape})."
-                )
-        return inputs, None, sample_weight
-
     # Checks of input.
 
     def _data(self, x):
         return checks.batch("x", x, self.event_shape, self.variable_dtype)
-
-    def _check_arrays(self, inputs):
-        if self.context_shape is None:
-            checks.array("x", inputs, self.event_shape)
-        else:
-            checks.array("x", inputs[0], self.event_shape)
-            checks.array("context", inputs[1], self.context_shape)
 
     def _context(self, context, examples=None):
         if self.context_shape is None:
@@ -345,10 +269,3 @@ class Flow(keras.Model):
         rows.append(f"  {self.base} latent ({self.dimensions},)")
         rows += describe_chain(self.flow_layers)
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"
-
-
-def _is_arrays(x):
-    return all(
-        isinstance(part, np.ndarray) or ops.is_tensor(part) or np.isscalar(part)
-        for part in keras.tree.flatten(x)
-    )

@@ -1,6 +1,10 @@
 """Likelihood in the units of the field."""
 
+import io
 import math
+
+import numpy as np
+from PIL import Image
 
 from flowzoo.layers.preprocessing import Logit, Rescale
 
@@ -47,3 +51,22 @@ def log_likelihoods(flow, x, context=None, *, seed=None):
             total = total - log_dets[kinds.index(kind)]
             found[space] = total
     return found
+
+
+def png_bits_per_dim(images):
+    """The size of each image as a PNG file, in bits per number: (n, H, W, 1 or 3) -> (n,).
+
+    Example:
+        >>> flat = np.zeros((1, 32, 32, 3), "uint8")
+        >>> bool(flowzoo.metrics.png_bits_per_dim(flat)[0] < 1)
+        True
+    """
+    images = np.asarray(images).astype("uint8")
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"images must have shape (n, H, W, 1) or (n, H, W, 3); got {images.shape}.")
+    sizes = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", optimize=True)
+        sizes.append(file.tell())
+    return 8 * np.array(sizes) / images[0].size

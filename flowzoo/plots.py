@@ -1,6 +1,8 @@
-"""Pictures of flows: sample grids, densities in the plane, training curves."""
+"""Pictures of flows: samples, latent space, densities in the plane, training curves."""
 
+import csv
 import math
+import os
 
 import numpy as np
 from keras import ops
@@ -72,18 +74,60 @@ def density(flow, *, limit=4.0, resolution=200, context=None, samples=None, axes
     return axes
 
 
-def training_curve(history, *, axes=None):
-    """Loss in nats, training and validation, over the epochs of a Keras `History` or its dict.
+def temperature_ladder(
+    flow, temperatures=(0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0), *, n=8, context=None, seed=0, path=None
+):
+    """Samples of an image flow, one row a temperature, from the same latents in every row.
+
+    Arguments:
+        temperatures: of the rows, from the top.
+        n: samples in a row.
+        context: as `flow.sample` takes it.
+        seed: integer that draws the latents.
+        path: as in `image_grid`.
+    """
+    rows = [flow.sample(n, context, temperature=temperature, seed=seed) for temperature in temperatures]
+    return image_grid(ops.concatenate(rows), columns=n, path=path)
+
+
+def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=0, path=None):
+    """`flow.interpolate` between images, one row for each pair of `a` and `b`, (n, H, W, C) each."""
+    rows = [
+        flow.interpolate(*pair, steps=steps, context=context, seed=seed) for pair in zip(a, b, strict=True)
+    ]
+    return image_grid(ops.concatenate(rows), columns=steps, path=path)
+
+
+def attribute_sweep(
+    flow, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, path=None
+):
+    """`flow.manipulate`, one row an image, its strengths from left to right."""
+    found = flow.manipulate(images, direction, strengths, context=context)
+    return image_grid(ops.reshape(found, (-1, *flow.event_shape)), columns=len(strengths), path=path)
+
+
+def training_curve(history, *, metric="loss", axes=None):
+    """A metric of training and validation over the epochs.
+
+    Arguments:
+        history: a Keras `History`, its dict, or the path of a `training.csv` of the zoo.
+        metric: "loss", in nats, or "bits_per_dim" for image flows.
 
     Returns: the matplotlib axes.
     """
     import matplotlib.pyplot as plt
 
+    if isinstance(history, (str, os.PathLike)):
+        with open(history, newline="") as file:
+            rows = list(csv.DictReader(file))
+        history = {key: [float(row[key]) for row in rows] for key in rows[0]}
     logs = getattr(history, "history", history)
+    if metric not in logs:
+        raise ValueError(f"metric must be one of {', '.join(map(repr, logs))}; got {metric!r}.")
     axes = axes or plt.subplots(figsize=(5, 3))[1]
-    for name, label in (("loss", "training"), ("val_loss", "validation")):
+    for name, label in ((metric, "training"), (f"val_{metric}", "validation")):
         if name in logs:
             axes.plot(range(1, len(logs[name]) + 1), logs[name], label=label)
-    axes.set(xlabel="epoch", ylabel="-log likelihood, nats")
+    axes.set(xlabel="epoch", ylabel="-log likelihood, nats" if metric == "loss" else metric)
     axes.legend()
     return axes

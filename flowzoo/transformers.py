@@ -139,6 +139,11 @@ def soft_clamp(x, bound):
     return bound * (2 * ops.sigmoid(2 * x / bound) - 1)
 
 
+def log_sigmoid_slope(x):
+    """log of the derivative of sigmoid(x), which is the standard logistic log-density."""
+    return -ops.softplus(x) - ops.softplus(-x)
+
+
 def log_normal_cdf(x):
     """log Phi(x), accurate in the lower tail."""
     return tfd.Normal(ops.zeros((), x.dtype), ops.ones((), x.dtype)).log_cdf(x)

@@ -6,7 +6,9 @@ from flowzoo.layers import (
     AdditiveCoupling,
     AffineCoupling,
     BatchNormalization,
+    CheckerboardCoupling,
     DiagonalScaling,
+    FactorOut,
     Invert,
     InvertibleLinear,
     Logit,
@@ -14,9 +16,10 @@ from flowzoo.layers import (
     Permutation,
     Rescale,
     Reshape,
+    Squeeze,
     TFPBijector,
 )
-from flowzoo.networks import MLP, ResidualMLP
+from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
 
 # name -> (makes the layer, shape of one data example, whether the data lie in the unit interval)
 LAYERS = {
@@ -50,6 +53,33 @@ LAYERS = {
     "batch normalization on images": (BatchNormalization, (2, 2, 3), False),
     "invertible linear": (InvertibleLinear, (5,), False),
     "invertible linear on images": (InvertibleLinear, (2, 2, 3), False),
+    "invertible linear, matrix": (lambda: InvertibleLinear(parametrization="matrix"), (5,), False),
+    "invertible linear, matrix, on images": (
+        lambda: InvertibleLinear(parametrization="matrix"),
+        (2, 2, 3),
+        False,
+    ),
+    "squeeze": (Squeeze, (4, 2, 3), False),
+    "channel coupling": (lambda: AffineCoupling(ConvNet(8), head="conv"), (2, 3, 4), False),
+    "channel coupling, additive": (
+        lambda: AdditiveCoupling(ConvNet(8), head="conv", swap=True),
+        (2, 2, 3),
+        False,
+    ),
+    "checkerboard coupling": (lambda: CheckerboardCoupling(ConvNet(8), head="conv"), (3, 2, 2), False),
+    "checkerboard coupling, swapped, residual": (
+        lambda: CheckerboardCoupling(ResNet(4, blocks=1), swap=True),
+        (2, 2, 1),
+        False,
+    ),
+    "factor out": (lambda: FactorOut([ActNorm(), Squeeze()]), (2, 2, 3), False),
+    "factor out, learned prior": (
+        lambda: FactorOut(
+            [FactorOut(), AffineCoupling(ConvNet(8), head="conv"), Squeeze()], learned_prior=True
+        ),
+        (2, 2, 2),
+        False,
+    ),
     "logit": (lambda: Logit(0.05), (4,), True),
     "rescale": (lambda: Rescale(-3.0, 1.0), (2, 2, 1), False),
     "reshape": (lambda: Reshape((6,)), (3, 2, 1), False),
@@ -68,6 +98,9 @@ CONDITIONAL_LAYERS = [
     "autoregressive, random",
     "autoregressive, mixture",
     "inverse autoregressive",
+    "channel coupling",
+    "checkerboard coupling",
+    "factor out, learned prior",
 ]
 
 # name -> makes the model; `event_shape` and other arguments can be set.
@@ -100,5 +133,70 @@ MODELS = {
     ),
     "IAF": lambda **kwargs: flowzoo.IAF(
         **{"event_shape": 3, "autoregressive_layers": 2, "hidden_units": (16,), **kwargs}
+    ),
+}
+
+# The same for flows of images; all take uint8 pixels.
+IMAGE_MODELS = {
+    "Glow": lambda **kwargs: flowzoo.Glow(
+        **{"event_shape": (8, 8, 3), "levels": 2, "steps": 2, "hidden_channels": 8, **kwargs}
+    ),
+    "Glow, additive, matrix, no learned prior, 5 bits": lambda **kwargs: flowzoo.Glow(
+        **{
+            "event_shape": (8, 8, 3),
+            "levels": 3,
+            "steps": 1,
+            "hidden_channels": 8,
+            "coupling": "additive",
+            "linear": "matrix",
+            "learned_prior": False,
+            "bits": 5,
+            **kwargs,
+        }
+    ),
+    "Glow, variational, logit": lambda **kwargs: flowzoo.Glow(
+        **{
+            "event_shape": (4, 8, 1),
+            "levels": 2,
+            "steps": 1,
+            "hidden_channels": 8,
+            "dequantization": "variational",
+            "alpha": 0.05,
+            **kwargs,
+        }
+    ),
+    "Glow, classes": lambda **kwargs: flowzoo.Glow(
+        **{
+            "event_shape": (4, 4, 1),
+            "levels": 2,
+            "steps": 1,
+            "hidden_channels": 8,
+            "classes": 10,
+            **kwargs,
+        }
+    ),
+    "Glow, conditional": lambda **kwargs: flowzoo.Glow(
+        **{
+            "event_shape": (4, 4, 1),
+            "levels": 1,
+            "steps": 2,
+            "hidden_channels": 8,
+            "context_shape": (2,),
+            **kwargs,
+        }
+    ),
+    "RealNVP": lambda **kwargs: flowzoo.RealNVP(
+        **{"event_shape": (4, 4, 3), "hidden_channels": 4, "blocks": 1, **kwargs}
+    ),
+    "RealNVP, conditional, batch normalization": lambda **kwargs: flowzoo.RealNVP(
+        **{
+            "event_shape": (4, 4, 1),
+            "levels": 1,
+            "hidden_channels": 4,
+            "blocks": 1,
+            "normalization": "batch",
+            "context_shape": (2,),
+            **kwargs,
+        }
     ),
 }

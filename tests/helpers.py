@@ -19,8 +19,10 @@ def perturb(module, seed=0, scale=0.5):
             continue
         fan_in = weight.shape[0] if len(weight.shape) > 1 else 10
         kick = scale * rng.normal(size=weight.shape) / np.sqrt(fan_in)
-        if weight.name in ("variance", "sign"):  # positive, or +1 and -1
-            kick = np.abs(kick) if weight.name == "variance" else np.zeros_like(kick)
+        if weight.name.endswith("variance"):
+            kick = np.abs(kick)
+        if weight.name == "sign":  # +1 or -1
+            kick = np.zeros_like(kick)
         weight.assign(weight + ops.cast(kick, weight.dtype))
 
 
@@ -28,6 +30,10 @@ def data_for(shape, *, unit=False, n=4, seed=0):
     rng = np.random.default_rng(seed)
     values = rng.uniform(0.05, 0.95, (n, *shape)) if unit else rng.normal(size=(n, *shape))
     return values.astype("float32")
+
+
+def pixels(shape, *, n=8, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape)).astype("uint8")
 
 
 def jacobian_log_det(function, value):

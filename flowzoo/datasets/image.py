@@ -1,31 +1,241 @@
-"""Image data sets as arrays, through TensorFlow Datasets."""
+"""Image data sets: through TensorFlow Datasets, from a folder, or from arrays."""
 
+import pathlib
+
+import keras
 import numpy as np
 
+from flowzoo import checks
 
-def load_arrays(name, split, *, data_dir=None):
-    """A labelled TFDS image data set in memory.
+CELEBA_CROP = (35, 15, 148, 148)  # top, left, height, width of 218 x 178: the central square
+FLIPPED = ("celeb_a", "cifar10")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+
+
+def load(
+    name,
+    split="train",
+    *,
+    batch_size=64,
+    size=64,
+    labels=None,
+    shuffle=None,
+    flip=None,
+    data_dir=None,
+    seed=None,
+):
+    """A TFDS image data set, cached, shuffled, batched and prefetched, ready for `fit`.
+
+    CelebA is cut to its central 148 x 148 pixels and resized with antialiasing to `size`; other
+    data keep their size. TensorFlow must be installed; the batches train on any backend.
 
     Arguments:
-        name: TFDS name, such as "mnist" or "cifar10".
-        split: TFDS split, such as "train", "test" or "train[:1000]".
+        name: TFDS name, such as "mnist", "cifar10" or "celeb_a".
+        split: TFDS split, such as "train", "test" or "train[:1000]"; the splits are the official ones.
+        batch_size: images a batch.
+        size: height and width of CelebA's images, 64 or 32.
+        labels: None for images alone; True for pairs (images, class labels); for CelebA the name of
+            an attribute, such as "Smiling", for pairs with 0 or 1.
+        shuffle: whether each epoch has an order of its own; by default for training splits.
+        flip: whether images are mirrored at random; by default for training splits of CelebA
+            and CIFAR-10.
         data_dir: TFDS folder; by default TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
+        seed: integer that fixes order and mirroring.
 
-    Returns: images, uint8 (n, H, W, C), and labels, integers (n,).
+    Returns: a `tf.data.Dataset` of uint8 batches (batch, H, W, C), or of pairs.
     Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded.
     """
+    import tensorflow as tf
+
+    checks.positive_integer("batch_size", batch_size)
+    training = split.startswith("train")
+    shuffle = training if shuffle is None else shuffle
+    flip = training and name in FLIPPED if flip is None else flip
+    data = _examples(name, split, size=size, labels=labels, data_dir=data_dir)
+    count = int(data.cardinality())
+    if count == 0:
+        raise ValueError(f"The split {split!r} of {name!r} holds no images.")
+    data = data.cache()
+    if shuffle:
+        data = data.shuffle(count, seed=seed)
+    if flip:
+        mirror = tf.image.random_flip_left_right
+        if labels is None:
+            data = data.map(lambda image: mirror(image, seed), num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            data = data.map(
+                lambda image, label: (mirror(image, seed), label), num_parallel_calls=tf.data.AUTOTUNE
+            )
+    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+
+
+def load_arrays(name, split, *, size=64, labels=True, data_dir=None):
+    """A TFDS image data set in memory, as `load` gives it, in the order it is stored.
+
+    Arguments: those of `load`.
+
+    Returns: images, uint8 (n, H, W, C), and labels, integers (n,), or None with `labels=None`.
+    Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded.
+    """
+    data = _examples(name, split, size=size, labels=labels, data_dir=data_dir)
+    batches = list(data.batch(1000).as_numpy_iterator())
+    if labels is None:
+        return np.concatenate(batches), None
+    return tuple(np.concatenate(parts) for parts in zip(*batches, strict=True))
+
+
+def _examples(name, split, *, size, labels, data_dir):
+    """Single examples, uint8 images or pairs with int64 labels, as a `tf.data.Dataset`."""
+    import tensorflow as tf
+
+    checks.positive_integer("size", size)
+    data, features = _tfds(name, split, data_dir)
+    if labels is not None:
+        known = list(features["attributes"]) if "attributes" in features else [True] * ("label" in features)
+        if labels not in known:
+            raise ValueError(
+                f"labels={labels!r} is not of {name!r}; choose one of {', '.join(map(repr, [None, *known]))}."
+            )
+
+    def prepare(example):
+        image = example["image"]
+        if name == "celeb_a":
+            image = tf.image.crop_to_bounding_box(image, *CELEBA_CROP)
+            image = tf.image.resize(image, (size, size), antialias=True)
+            image = tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
+        if labels is None:
+            return image
+        label = example["label"] if labels is True else example["attributes"][labels]
+        return image, tf.cast(label, tf.int64)
+
+    return data.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _tfds(name, split, data_dir):
     import tensorflow_datasets as tfds
 
     try:
-        data = tfds.load(name, split=split, data_dir=data_dir, batch_size=1000)
+        data, info = tfds.load(name, split=split, data_dir=data_dir, with_info=True)
     except tfds.core.DatasetNotFoundError:
         raise
     except Exception as error:
         folder = data_dir or tfds.core.constants.DATA_DIR
         raise RuntimeError(
-            f"TFDS could not prepare {name!r} in {folder}: {error}\n"
-            f"Where there is no network, run tfds.load({name!r}) on a machine that has one and copy its "
-            f"folder {name}/ to {folder}, or name the folder that holds it with data_dir= or $TFDS_DATA_DIR."
+            f"TFDS could not prepare {name!r} in {folder}: {error}\n{_by_hand(name, folder)}"
         ) from error
-    batches = list(tfds.as_numpy(data))
-    return tuple(np.concatenate([batch[key] for batch in batches]) for key in ("image", "label"))
+    return data, info.features
+
+
+def _by_hand(name, folder):
+    """Which files to fetch where TFDS itself cannot, and where it looks for them."""
+    import tensorflow_datasets as tfds
+
+    lines = []
+    try:
+        files = tfds.builder_cls(name).url_infos
+        lines = [f"  {info.filename} ({info.size:,} bytes) from {url}" for url, info in files.items()]
+    except Exception:  # a data set whose files TFDS does not list
+        lines = []
+    manual = pathlib.Path(folder) / "downloads" / "manual"
+    by_file = (
+        f"Fetch by hand, into {manual}, under these names, and try again:\n" + "\n".join(lines) + "\nOr, "
+        if lines
+        else ""
+    )
+    return (
+        f"{by_file}where there is no network, run tfds.load({name!r}) on a machine that has one and copy its "
+        f"folder {name}/ to {folder}, or name the folder that holds it with data_dir= or $TFDS_DATA_DIR."
+    )
+
+
+class ImageBatches(keras.utils.PyDataset):
+    """Batches of images in memory, for `fit` on any backend; needs no TensorFlow.
+
+    Arguments:
+        images: uint8 (n, H, W, C).
+        labels: (n,) or (n, ...), the context of a conditional flow, or None.
+        batch_size: images a batch; the last batch may be smaller.
+        shuffle: whether each epoch has an order of its own.
+        flip: whether images are mirrored at random.
+        seed: integer that fixes order and mirroring.
+        epoch: number of the first epoch, for training that goes on.
+
+    Example:
+        >>> batches = flowzoo.datasets.ImageBatches(np.zeros((10, 4, 4, 3), "uint8"), batch_size=4)
+        >>> len(batches), batches[2].shape
+        (3, (2, 4, 4, 3))
+    """
+
+    def __init__(
+        self, images, labels=None, *, batch_size=64, shuffle=True, flip=False, seed=0, epoch=0, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.images = np.asarray(images)
+        if self.images.ndim != 4 or len(self.images) == 0:
+            raise ValueError(f"images must have shape (n, H, W, C), n > 0; got {self.images.shape}.")
+        self.labels = None if labels is None else np.asarray(labels)
+        if self.labels is not None and len(self.labels) != len(self.images):
+            raise ValueError(f"There are {len(self.images)} images, but {len(self.labels)} labels.")
+        self.batch_size = checks.positive_integer("batch_size", batch_size)
+        self.shuffle = shuffle
+        self.flip = flip
+        self.seed = seed
+        self.epoch = epoch
+        self._plan()
+
+    def _plan(self):
+        """This epoch's order and mirroring, which depend on seed and epoch alone."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        count = len(self.images)
+        self.order = rng.permutation(count) if self.shuffle else np.arange(count)
+        self.mirrored = rng.random(count) < 0.5 if self.flip else np.zeros(count, bool)
+
+    def on_epoch_end(self):
+        self.epoch += 1
+        self._plan()
+
+    def __len__(self):
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, index):
+        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = self.images[chosen]
+        mirrored = self.mirrored[chosen]
+        images[mirrored] = images[mirrored][:, :, ::-1]
+        return images if self.labels is None else (images, self.labels[chosen])
+
+
+def from_directory(folder, *, size=64, channels=3, batch_size=64, shuffle=True, flip=False, seed=0):
+    """All images of a folder and its subfolders, as `ImageBatches` in memory.
+
+    Each image is cut to its central square and resized with antialiasing.
+
+    Arguments:
+        folder: holds images as .png, .jpg, .jpeg, .bmp or .webp files.
+        size: height and width of the result.
+        channels: 3, or 1 for shades of grey.
+        batch_size, shuffle, flip, seed: of the `ImageBatches`.
+
+    Raises: ValueError if the folder holds no image, or one that cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    size = checks.positive_integer("size", size)
+    if channels not in (1, 3):
+        raise ValueError(f"channels must be 1 or 3; got {channels!r}.")
+    paths = sorted(path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise ValueError(f"The folder {folder} holds no images ({', '.join(SUFFIXES)}).")
+    images = np.empty((len(paths), size, size, channels), "uint8")
+    progress = keras.utils.Progbar(len(paths), unit_name="image") if len(paths) > 1000 else None
+    for i, path in enumerate(paths):
+        try:
+            with Image.open(path) as image:
+                image = image.convert("L" if channels == 1 else "RGB")
+                image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+        except OSError as error:
+            raise ValueError(f"The image {path} cannot be read: {error}") from error
+        images[i] = np.asarray(image).reshape(size, size, channels)
+        if progress is not None:
+            progress.update(i + 1)
+    return ImageBatches(images, batch_size=batch_size, shuffle=shuffle, flip=flip, seed=seed)

@@ -10,6 +10,7 @@ from flowzoo.layers.chain import build_chain, forward_chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ConvNet
+from flowzoo.transformers import log_sigmoid_slope
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -54,14 +55,11 @@ class Dequantize(FlowLayer):
     def inverse_and_log_det(self, x, context=None):
         integers = self._integers(x)
         noise = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
-        return self._noisy(integers, noise), self.per_example(0.0, x)
+        # Close to 1 the sum would round up to the next integer in float32.
+        return integers + ops.minimum(noise, 1 - self.bins * 2.0**-23), self.per_example(0.0, x)
 
     def _integers(self, x):
         return x if self.step == 1 else ops.floor(x / self.step)
-
-    def _noisy(self, integers, noise):
-        # Close to 1 the sum would round up to the next integer in float32.
-        return integers + ops.minimum(noise, 1 - self.bins * 2.0**-23)
 
     def get_config(self):
         return {**super().get_config(), "bins": self.bins, "step": self.step, "seed": self.seed}
@@ -71,9 +69,10 @@ class Dequantize(FlowLayer):
 class VariationalDequantize(Dequantize):
     """Dequantisation by a flow q(u | x) of its own:  z = floor(x / step) + u,  u in (0, 1).
 
-    u = sigmoid(couplings(e; x)) with e standard normal, and log_det = -log q(u | x), so that the
-    density averaged over u is E_q[log p(x + u) - log q(u | x)], a bound that training tightens.
-    Couplings are of the checkerboard kind; their networks see the integers beside their half.
+    u = margin + (1 - 2 margin) sigmoid(couplings(e; x)) with e standard logistic, so that q starts
+    uniform. log_det is -log q(u | x): averaged over u, E_q[log p(x + u) - log q(u | x)] is a bound
+    that training tightens. Couplings are of the checkerboard kind; their networks see the integers
+    beside their half. The margin, 0.001, lets z come back to its own integer in float32.
 
     References:
         Flow++: Improving Flow-Based Generative Models with Variational Dequantization and
@@ -91,6 +90,8 @@ class VariationalDequantize(Dequantize):
         >>> tuple(layer.inverse_and_log_det(keras.ops.ones((5, 4, 4, 1)))[1].shape)
         (5,)
     """
+
+    margin = 0.001
 
     def __init__(
         self,
@@ -124,12 +125,14 @@ class VariationalDequantize(Dequantize):
 
     def inverse_and_log_det(self, x, context=None):
         integers = self._integers(x)
-        normal = keras.random.normal(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
+        uniform = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
+        uniform = ops.clip(uniform, 1e-6, 1 - 1e-6)
+        start = ops.log(uniform) - ops.log1p(-uniform)
         seen = 2 * integers / self.bins - 1
-        logits, log_det = forward_chain(self.noise_layers, normal, seen)
-        log_det = log_det - sum_event(ops.softplus(logits) + ops.softplus(-logits))
-        log_q = -0.5 * sum_event(ops.square(normal) + math.log(2 * math.pi)) - log_det
-        return self._noisy(integers, ops.sigmoid(logits)), -log_q
+        logits, log_det = forward_chain(self.noise_layers, start, seen)
+        log_det = log_det + sum_event(log_sigmoid_slope(logits) + math.log1p(-2 * self.margin))
+        log_q = sum_event(log_sigmoid_slope(start)) - log_det
+        return integers + self.margin + (1 - 2 * self.margin) * ops.sigmoid(logits), -log_q
 
     def get_config(self):
         return {

@@ -57,9 +57,9 @@ class InvertibleLinear(FlowLayer):
         diagonal = np.diagonal(upper)
         self.permutation = weight(permutation, "permutation", trainable=False, dtype="int32")
         self.sign = weight(np.sign(diagonal), "sign", trainable=False)
-        self.log_diagonal = weight(np.log(np.abs(diagonal)), "log_diagonal")
-        self.lower = weight(lower, "lower")
-        self.upper = weight(np.triu(upper, 1), "upper")
+        # L below the diagonal, s on it, U above.
+        factors = lower + np.diag(np.log(np.abs(diagonal))) + np.triu(upper, 1)
+        self.lower_upper = weight(factors, "lower_upper")
 
     def _initial_rotation(self):
         normal = ops.convert_to_numpy(keras.random.normal((self.size, self.size), seed=self.seed))
@@ -67,12 +67,13 @@ class InvertibleLinear(FlowLayer):
 
     def _factors(self):
         """P, L and U with its diagonal, square matrices."""
-        strictly_lower = np.tril(np.ones((self.size, self.size)), -1)
-        lower = self.lower * ops.cast(strictly_lower, self.lower.dtype)
-        upper = self.upper * ops.cast(strictly_lower.T, self.upper.dtype)
-        diagonal = self.sign * ops.exp(self.log_diagonal)
-        permutation = ops.one_hot(ops.convert_to_tensor(self.permutation), self.size, dtype=lower.dtype)
-        return ops.transpose(permutation), lower + ops.eye(self.size, dtype=lower.dtype), upper + ops.diag(diagonal)
+        factors = ops.convert_to_tensor(self.lower_upper)
+        below = np.tril(np.ones((self.size, self.size)), -1)
+        lower = factors * ops.cast(below, factors.dtype) + ops.eye(self.size, dtype=factors.dtype)
+        diagonal = self.sign * ops.exp(ops.diagonal(factors))
+        upper = factors * ops.cast(below.T, factors.dtype) + ops.diag(diagonal)
+        permutation = ops.one_hot(ops.convert_to_tensor(self.permutation), self.size, dtype=factors.dtype)
+        return ops.transpose(permutation), lower, upper
 
     def _times(self, values, matrix):
         product = ops.matmul(ops.reshape(values, (-1, self.size)), matrix)
@@ -82,7 +83,7 @@ class InvertibleLinear(FlowLayer):
         if self.parametrization == "matrix":
             log_det = ops.slogdet(self.matrix)[1]
         else:
-            log_det = ops.sum(self.log_diagonal)
+            log_det = ops.sum(ops.diagonal(self.lower_upper))
         return self.per_example(self.positions * log_det, values)
 
     def inverse_and_log_det(self, x, context=None):

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
+from flowzoo.transformers import log_sigmoid_slope
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -67,7 +68,7 @@ class Logit(FlowLayer):
         self.alpha = float(alpha)
 
     def forward_and_log_det(self, z, context=None):
-        log_det = -math.log1p(-2 * self.alpha) - ops.softplus(z) - ops.softplus(-z)
+        log_det = log_sigmoid_slope(z) - math.log1p(-2 * self.alpha)
         return (ops.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha), sum_event(log_det)
 
     def inverse_and_log_det(self, x, context=None):

@@ -45,6 +45,8 @@ class Glow(Flow):
         linear: parametrization of the 1x1 convolutions, "plu" or "matrix".
         bits: 8, or fewer to drop the lowest bits first; the density is that of the bits kept.
         dequantization: "uniform", or "variational" as in Flow++.
+        alpha: of a logit that maps the pixels to the reals first, as in RealNVP, or None. It suits
+            images that are black or white in large parts, such as MNIST.
         log_scale_bound: soft bound of each affine coupling's log-scales, in nats.
         context_shape: shape of one example's context, for p(x | c); not with classes.
 
@@ -68,6 +70,7 @@ class Glow(Flow):
         linear="plu",
         bits=8,
         dequantization="uniform",
+        alpha=None,
         log_scale_bound=2.0,
         context_shape=None,
         **kwargs,
@@ -77,8 +80,10 @@ class Glow(Flow):
         checks.choice("coupling", coupling, COUPLINGS)
         if classes is not None:
             checks.positive_integer("classes", classes)
-            if context_shape not in (None, ()):
-                raise ValueError("Give classes or context_shape, not both: with classes, the label is the context.")
+            if context_shape:
+                raise ValueError(
+                    "Give classes or context_shape, not both: with classes, the label is the context."
+                )
             context_shape = ()
         policy = kwargs.get("dtype")
 
@@ -102,7 +107,9 @@ class Glow(Flow):
                 layers = [FactorOut(layers, learned_prior=learned_prior, dtype=policy)]
             layers += [layer for _ in range(steps) for layer in one_step()]
             layers.append(Squeeze())
-        layers += image_data_end(centered=True, bits=bits, dequantization=dequantization, dtype=policy)
+        layers += image_data_end(
+            alpha=alpha, centered=alpha is None, bits=bits, dequantization=dequantization, dtype=policy
+        )
         super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
         self.levels = levels
         self.steps = steps
@@ -113,6 +120,7 @@ class Glow(Flow):
         self.linear = linear
         self.bits = bits
         self.dequantization = dequantization
+        self.alpha = alpha
         self.log_scale_bound = log_scale_bound
 
     def _context(self, context, examples=None):

@@ -59,10 +59,11 @@ def image_shape(event_shape, levels):
     block = 2 ** checks.positive_integer("levels", levels)
     padded = tuple(-(-size // block) * block for size in shape[:2])
     if padded != shape[:2]:
+        rows, columns = padded[0] - shape[0], padded[1] - shape[1]
         raise ValueError(
-            f"Height and width must be divisible by {block} for {levels} levels; got {shape[0]} x {shape[1]}. "
-            f"Pad the images by {padded[0] - shape[0]} rows and {padded[1] - shape[1]} columns to "
-            f"{padded[0]} x {padded[1]}, or use fewer levels."
+            f"Height and width must be divisible by {block} for {levels} levels; got {shape[0]} x "
+            f"{shape[1]}. Pad the images by {rows} rows and {columns} columns to {padded[0]} x {padded[1]}, "
+            "or use fewer levels."
         )
     return shape
 

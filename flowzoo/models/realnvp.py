@@ -146,9 +146,7 @@ def _vector_layers(*, couplings, hidden_units, activation, normalization, log_sc
     layers = []
     for i in range(checks.positive_integer("couplings", couplings)):
         network = MLP(hidden_units, activation=activation, dtype=policy)
-        layers.append(
-            AffineCoupling(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy)
-        )
+        layers.append(AffineCoupling(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy))
         layers += normalization_layer(normalization, policy)
     return [*layers, Permutation("even_odd", dtype=policy)]
 

@@ -27,20 +27,23 @@ def card(facts):
         f"8 bits, uniform dequantisation, one draw of the noise an image, with the stored "
         f"{weights['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
     )
+    conditional = facts["config"].get("classes") is not None
+    by_class = ", a class a column" if conditional else ""
+    label, labels = (", context=7", ", context=[7] * 16") if conditional else ("", "")
     return f"""# {facts["name"]}
 
 {facts["description"]}
 
 ![samples](samples.png)
 
-64 samples at temperature 1, seed 0.
+{facts["samples"]["count"]} samples at temperature {facts["samples"]["temperature"]:g}, seed 0{by_class}.
 
 ```python
 import flowzoo
 
 flow = flowzoo.load("{facts["name"]}")
-images = flow.sample(16, seed=0)
-bits = flow.bits_per_dim(images, seed=0)
+images = flow.sample(16{label}, seed=0)
+bits = flow.bits_per_dim(images{labels}, seed=0)
 ```
 
 ## Measured
@@ -81,11 +84,14 @@ def _wrapped(text):
 
 def _training(facts):
     recipe, training = facts["recipe"], facts["training"]
+    mirrored = ", mirrored at random" if facts["data"].get("flip") else ""
+    averaged = ", averaged over steps (EMA)," if recipe["optimizer"]["config"].get("use_ema") else ""
     return (
         f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} images in "
-        f"batches of {recipe['batch_size']}, {recipe['dtype_policy']}, {recipe['optimizer']['class_name']} "
-        f"with a warm-up and a cosine decay to 0. The epoch of the best loss on "
-        f"{recipe['validation_examples']:,} held-out training images was kept, epoch "
+        f"batches of {recipe['batch_size']}{mirrored}, {recipe['dtype_policy']}, "
+        f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
+        f"of the epoch of the best loss on "
+        f"{recipe['validation_examples']:,} held-out training images were kept, epoch "
         f"{training['best_epoch']}. It took {training['seconds'] / 60:.0f} minutes on "
         f"{training['hardware']} with Keras's {training['backend']} backend, "
         f"{training['examples_per_second']:.0f} images a second. `training.csv` has every epoch's losses."

@@ -12,7 +12,7 @@ import keras
 from keras import ops
 
 from flowzoo import backend, plots
-from flowzoo.datasets import load_arrays
+from flowzoo.datasets import ImageBatches, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.card import write_card
 from flowzoo.registry.folder import find, read_model_file, write_model_file
@@ -56,65 +56,77 @@ def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
 
 
 def _measure(flow, data, data_dir, progress=None):
-    images, _ = load_arrays(data["name"], data["test"], data_dir=data_dir)
-    return {"split": data["test"], **evaluate(flow, images, progress=progress)}
+    images, labels = _arrays(flow, data, data["test"], data_dir)
+    return {"split": data["test"], **evaluate(flow, images, labels, progress=progress)}
 
 
-def train(name_or_path, folder, *, data_dir=None, epochs=None, verbose=1):
+def _arrays(flow, data, split, data_dir):
+    """Images and, for a class-conditional flow, their labels, or None."""
+    labels = None if flow.context_shape is None else data.get("labels", True)
+    return load_arrays(data["name"], split, size=data.get("size", 64), labels=labels, data_dir=data_dir)
+
+
+def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=None, verbose=1):
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
     The recipe fixes data, epochs, batch size, optimizer, precision and seed. Training that was
     interrupted goes on from its last epoch when called again with the same folder.
 
+    Arguments:
+        epochs, learning_rate: instead of the recipe's.
+
     Returns: the new facts, written to `folder/model.json` with weights, card and samples.
+    Raises: RuntimeError when the loss is no longer finite; the last good epoch is kept.
     """
     facts = read_model_file(find(name_or_path))
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, data = facts["recipe"], facts["data"]
-    epochs = epochs or recipe["epochs"]
+    recipe["epochs"] = epochs or recipe["epochs"]
+    if learning_rate is not None:
+        recipe["optimizer"]["config"]["learning_rate"] = learning_rate
     keras.utils.set_random_seed(recipe["seed"])
-    images, _ = load_arrays(data["name"], data["train"], data_dir=data_dir)
-    held_out = recipe["validation_examples"]
-    training, validation = images[:-held_out], images[-held_out:]
-
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe["dtype_policy"])
     try:
         flow = build(facts)
     finally:
         keras.config.set_dtype_policy(policy)
-    optimizer = _optimizer(recipe, epochs * -(-len(training) // recipe["batch_size"]))
-    flow.compile(optimizer=optimizer, jit_compile=recipe["jit_compile"])
-    work = folder / ".training"
-    best = keras.callbacks.ModelCheckpoint(
-        work / "best.weights.h5", monitor="val_loss", save_best_only=True, save_weights_only=True
+
+    images, labels = _arrays(flow, data, data["train"], data_dir)
+    held_out = recipe["validation_examples"]
+    training, validation = (
+        tuple(part[chosen] for part in (images, labels) if part is not None)
+        for chosen in (slice(-held_out), slice(-held_out, None))
     )
+    steps = -(-len(training[0]) // recipe["batch_size"])
+    flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=recipe["jit_compile"])
+    work = folder / ".training"
     work.mkdir(exist_ok=True)
-    resumed = (work / "backup").exists()
-    log = keras.callbacks.CSVLogger(folder / "training.csv", append=resumed)
-    if resumed:
-        best.best = min(row["val_loss"] for row in _read_log(folder))
-    # The backup comes last, so that what is resumed from is what was logged.
-    backup = keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False)
-    flow.fit(
-        training,
+    done = _read_log(folder) if (work / "backup").exists() else []
+    batches = ImageBatches(
+        *training,
         batch_size=recipe["batch_size"],
-        epochs=epochs,
-        validation_data=(validation,),
+        flip=data.get("flip", False),
+        seed=recipe["seed"],
+        epoch=len(done),
+    )
+    flow.fit(
+        batches,
+        epochs=recipe["epochs"],
+        validation_data=ImageBatches(*validation, batch_size=recipe["batch_size"], shuffle=False),
         verbose=verbose,
-        callbacks=[keras.callbacks.TerminateOnNaN(), EpochSeconds(), log, best, backup],
+        callbacks=_callbacks(folder, work, done, averaged=flow.optimizer.use_ema),
     )
     flow.load_weights(work / "best.weights.h5")
     rows = _read_log(folder)
     seconds = sum(row["seconds"] for row in rows)
-    facts["recipe"]["epochs"] = epochs
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     facts["training"] = {
-        "examples": len(training),
+        "examples": len(training[0]),
         "best_epoch": 1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
         "seconds": round(seconds),
-        "examples_per_second": round(len(training) * len(rows) / seconds, 1),
+        "examples_per_second": round(len(training[0]) * len(rows) / seconds, 1),
         "hardware": hardware(),
         "backend": backend.name,
         "keras": keras.__version__,
@@ -124,6 +136,23 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, verbose=1):
     return facts
 
 
+def _callbacks(folder, work, done, *, averaged):
+    """What watches a training; `done` are the rows of the log that it goes on from."""
+    swap = keras.callbacks.SwapEMAWeights() if averaged else None  # validates with the averages
+    best = SaveBest(work / "best.weights.h5", swap)
+    if done:
+        best.best = min(row["val_loss"] for row in done)
+    return [
+        StopWhenDiverged(work),
+        EpochSeconds(),
+        *([swap] if averaged else []),
+        keras.callbacks.CSVLogger(folder / "training.csv", append=bool(done)),
+        best,
+        # The backup comes last, so that what is resumed from is what was logged.
+        keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False),
+    ]
+
+
 def publish(flow, folder, facts, *, data_dir=None):
     """Writes weights, samples, measured metrics and card of a trained flow into `folder`."""
     stored = build(facts)  # an uncompiled twin, whose file holds no optimizer state
@@ -131,9 +160,57 @@ def publish(flow, folder, facts, *, data_dir=None):
     facts["weights"] = save_weights(stored, folder)
     stored.load_weights(folder / facts["weights"]["file"])  # as rounded as users get them
     facts["metrics"] = _measure(stored, facts["data"], data_dir)
-    plots.image_grid(stored.sample(64, seed=0), path=folder / "samples.png", columns=16)
+    classes = facts["config"].get("classes")
+    columns = classes or 16
+    count = 64 if classes is None else 6 * classes
+    facts["samples"] = {"count": count, "temperature": facts.get("samples", {}).get("temperature", 1.0)}
+    labels = None if classes is None else [i % classes for i in range(count)]
+    samples = stored.sample(count, labels, temperature=facts["samples"]["temperature"], seed=0)
+    plots.image_grid(samples, path=folder / "samples.png", columns=columns)
     write_model_file(folder, facts)
     write_card(folder, facts)
+
+
+class SaveBest(keras.callbacks.ModelCheckpoint):
+    """Saves the weights of the best validation loss, the averaged ones where an EMA is kept."""
+
+    def __init__(self, path, swap=None):
+        super().__init__(path, monitor="val_loss", save_best_only=True, save_weights_only=True)
+        self.swap = swap
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.swap is not None:
+            self.swap.on_test_begin()
+        super().on_epoch_end(epoch, logs)
+        if self.swap is not None:
+            self.swap.on_test_end()
+
+
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Ends a training whose loss is no longer finite, before anything good is overwritten."""
+
+    def __init__(self, work):
+        super().__init__()
+        self.work = work
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["loss"])
+        if math.isfinite(loss):
+            return
+        kept = (
+            f"The state after epoch {self.epoch} is kept in {self.work}, with the best weights so far, and "
+            "the same command goes on from there"
+            if self.epoch
+            else "It was the first epoch, so there is nothing to go on from; start again"
+        )
+        raise RuntimeError(
+            f"Training diverged: the loss became {loss} in epoch {self.epoch + 1}, batch {batch + 1}. "
+            f"{kept}. A lower learning rate (--learning-rate), a longer warm-up or a smaller clipnorm in "
+            "the recipe usually helps."
+        )
 
 
 class EpochSeconds(keras.callbacks.Callback):

@@ -1,0 +1,56 @@
+"""Keras callbacks for training flows."""
+
+import pathlib
+
+import keras
+from keras import ops
+
+from flowzoo import checks, plots
+
+
+class SampleGrid(keras.callbacks.Callback):
+    """Draws the same latents through an image flow after every epoch: watch the samples grow.
+
+    Arguments:
+        folder: gets `epoch_0001.png` and so on; it is made if it is missing.
+        n: number of samples.
+        context: as `Flow.sample` takes it, for a conditional flow.
+        temperature: of the samples.
+        seed: integer that draws the latents.
+        tensorboard: whether to write the grid for TensorBoard into `folder` too, as the image
+            "samples"; needs TensorFlow.
+
+    Example:
+        >>> callback = flowzoo.callbacks.SampleGrid("grids", n=16, temperature=0.7)
+        >>> callback.path(0).name
+        'epoch_0001.png'
+    """
+
+    def __init__(self, folder, *, n=16, context=None, temperature=1.0, seed=0, tensorboard=False):
+        super().__init__()
+        self.folder = pathlib.Path(folder)
+        self.n = checks.positive_integer("n", n)
+        self.context = context
+        self.temperature = temperature
+        self.seed = seed
+        self.writer = None
+        if tensorboard:
+            import tensorflow as tf
+
+            self.writer = tf.summary.create_file_writer(str(self.folder))
+
+    def path(self, epoch):
+        """The file of an epoch, counted from 0 as Keras does."""
+        return self.folder / f"epoch_{epoch + 1:04d}.png"
+
+    def on_epoch_end(self, epoch, logs=None):
+        samples = self.model.sample(self.n, self.context, temperature=self.temperature, seed=self.seed)
+        images = ops.convert_to_numpy(samples)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plots.image_grid(images, path=self.path(epoch))
+        if self.writer is not None:
+            import tensorflow as tf
+
+            with self.writer.as_default(step=epoch + 1):
+                tf.summary.image("samples", plots.tile_images(images)[None])
+            self.writer.flush()

@@ -1,0 +1,155 @@
+"""What a trained flow's latent space is good for."""
+
+import numpy as np
+from keras import ops
+
+from flowzoo import checks
+from flowzoo.layers.factor_out import FactorOut
+from flowzoo.metrics import png_bits_per_dim
+
+
+class LatentSpace:
+    """Levels, interpolation, attributes, resampling and anomalies: a part of `flowzoo.Flow`.
+
+    Examples that are given or returned have shape (..., *event_shape); a context, for conditional
+    flows, has the shape that `encode` and `decode` take.
+    """
+
+    @property
+    def level_sizes(self):
+        """How many numbers of the latent belong to each scale, the finest first.
+
+        They stand in this order in the latent: `encode(x)[:, : level_sizes[0]]` is the finest.
+        A flow without scales has one level.
+        """
+        first = self.flow_layers[0] if self.flow_layers else None
+        return first.level_sizes if isinstance(first, FactorOut) else [self.dimensions]
+
+    def _temperatures(self, temperature):
+        """`temperature` as a factor of the latent: a number, or an array (D,) of one a level."""
+        values = np.asarray(temperature, "float32")
+        if not (np.isfinite(values) & (values >= 0)).all():
+            raise ValueError(f"temperature must not be negative, nor NaN or infinite; got {temperature!r}.")
+        if values.ndim == 0:
+            return values
+        sizes = self.level_sizes
+        if values.shape != (len(sizes),):
+            raise ValueError(
+                f"temperature must be one number or one for each of the {len(sizes)} levels of {self.name}; "
+                f"got {temperature!r}."
+            )
+        return np.repeat(values, sizes)
+
+    def interpolate(self, a, b, *, steps=8, context=None, seed=None):
+        """Examples on the straight line between the latents of `a` and `b`, from a to b.
+
+            x_i = f((1 - t) f^-1(a) + t f^-1(b)),  t = i / (steps - 1)
+
+        Arguments:
+            a, b: one example each, of event_shape.
+            steps: number of examples, both ends included.
+            context: one example's context, for a conditional flow.
+            seed: integer that fixes the dequantisation noise.
+
+        Returns: (steps, *event_shape).
+        """
+        steps = checks.positive_integer("steps", steps)
+        ends = np.stack([ops.convert_to_numpy(a), ops.convert_to_numpy(b)])
+        z = self.encode(ends, self._repeated(context, 2), seed=seed)
+        t = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
+        return self.decode((1 - t) * z[:1] + t * z[1:], self._repeated(context, steps))
+
+    def attribute_direction(self, positive, negative, *, context=None, batch_size=100, seed=0):
+        """The mean latent of examples with an attribute less that of examples without it, (D,).
+
+        References:
+            Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018,
+            arXiv:1807.03039), section 5.1
+
+        Arguments:
+            positive, negative: examples with and without it, (n, *event_shape) and (m, *event_shape).
+            context: one example's context for all, for a conditional flow.
+            batch_size: how many are encoded at a time.
+            seed: integer that fixes the dequantisation noise.
+        """
+        means = []
+        for name, examples in (("positive", positive), ("negative", negative)):
+            examples = checks.array(name, examples, self.event_shape)
+            total = np.zeros(self.dimensions)
+            for start in range(0, len(examples), batch_size):
+                part = examples[start : start + batch_size]
+                z = self.encode(part, self._repeated(context, len(part)), seed=seed + start)
+                total += ops.convert_to_numpy(z).sum(axis=0)
+            means.append(total / len(examples))
+        return (means[0] - means[1]).astype("float32")
+
+    def manipulate(self, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, seed=0):
+        """Examples moved along a direction of the latent space: f(f^-1(x) + strength * direction).
+
+        Arguments:
+            images: (n, *event_shape).
+            direction: (D,), as `attribute_direction` gives it.
+            strengths: factors of the direction; at 0 the example itself comes back.
+            context: one example's context for all, for a conditional flow.
+            seed: integer that fixes the dequantisation noise.
+
+        Returns: (n, len(strengths), *event_shape).
+        """
+        direction = np.asarray(ops.convert_to_numpy(direction), "float32")
+        if direction.shape != (self.dimensions,):
+            raise ValueError(f"direction must have shape ({self.dimensions},); got {direction.shape}.")
+        strengths = np.atleast_1d(np.asarray(strengths, "float32"))
+        z = ops.convert_to_numpy(self.encode(images, self._repeated(context, len(images)), seed=seed))
+        moved = z[:, None] + strengths[:, None] * direction
+        moved = moved.reshape(-1, self.dimensions)
+        x = self.decode(moved, self._repeated(context, len(moved)))
+        return ops.reshape(x, (len(z), len(strengths), *self.event_shape))
+
+    def reconstruct(self, x, *, resample_levels=(), context=None, temperature=1.0, seed=0):
+        """Examples with the latents of some levels drawn anew, the others their own.
+
+        It shows what each scale holds: with the finest resampled, detail changes; without any,
+        the examples come back.
+
+        Arguments:
+            x: (batch, *event_shape).
+            resample_levels: places in `level_sizes`, 0 the finest.
+            context: (batch, *context_shape), for a conditional flow.
+            temperature: of the new latents.
+            seed: integer that draws them and the dequantisation noise.
+        """
+        sizes = self.level_sizes
+        if any(level not in range(len(sizes)) for level in resample_levels):
+            raise ValueError(
+                f"resample_levels must be from 0 to {len(sizes) - 1}, the levels of {self.name}; "
+                f"got {resample_levels!r}."
+            )
+        z = ops.convert_to_numpy(self.encode(x, context, seed=seed))
+        drawn = ops.convert_to_numpy(self._draw(len(z), temperature, seed))
+        anew = np.repeat(np.isin(np.arange(len(sizes)), resample_levels), sizes)
+        return self.decode(np.where(anew, drawn, z), context)
+
+    def anomaly_score(self, x, context=None, *, seed=0):
+        """How unlike the training data each example is, (batch,): the higher, the stranger.
+
+        For vectors, -log_prob in nats. The density of images also rises as they get simpler,
+        whatever they show, so for them it is bits/dim less the bits/dim of a PNG file of the same
+        image: what the model needs more than a compressor that knows nothing.
+
+        References:
+            Do Deep Generative Models Know What They Don't Know? (Nalisnick et al., 2018, arXiv:1810.09136)
+            Input complexity and out-of-distribution detection with likelihood-based generative
+            models (Serra et al., 2019, arXiv:1909.11480)
+        """
+        if not self.is_image_flow:
+            return -ops.convert_to_numpy(self.log_prob(x, context))
+        bits = ops.convert_to_numpy(self.bits_per_dim(x, context, seed=seed))
+        step = self.flow_layers[-1].step
+        return bits - png_bits_per_dim(np.asarray(ops.convert_to_numpy(x)) // step * step)
+
+    def _repeated(self, context, n):
+        """One example's context `n` times."""
+        if context is None or self.context_shape is None:
+            return context
+        context = np.asarray(ops.convert_to_numpy(context))
+        return np.broadcast_to(context, (n, *self.context_shape)).copy()

@@ -1,0 +1,122 @@
+"""Maximum likelihood training by Keras's own `fit`."""
+
+import itertools
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import backend, checks
+from flowzoo.metrics import bits_per_dim
+
+
+class MaximumLikelihood(keras.Model):
+    """What `Flow` adds to Keras's training: loss = -mean(log_prob), and data that are only x.
+
+    `call` gives the log-density of a batch; the loss is its negative mean and image flows also
+    report bits/dim. Layers that start from data do so before the first step.
+    """
+
+    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
+        """Keras's `compile`, without a loss.
+
+        `jit_compile="auto"` uses XLA on JAX and on GPUs; on TensorFlow's CPU it does not, where
+        XLA takes longer to compile and ran image flows at half the speed.
+        """
+        if jit_compile == "auto" and not backend.prefers_xla():
+            jit_compile = False
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+
+    def fit(self, x=None, y=None, **kwargs):
+        """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
+
+        Data are arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of
+        batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
+        (x, c). All other arguments are those of Keras.
+        """
+        x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
+        if self.compiled and self.optimizer is not None and not self.optimizer.built:
+            # Built within the traced step, it would have TensorFlow trace that step twice.
+            with backend.variable_scope(self):
+                self.optimizer.build(self.trainable_variables)
+        return super().fit(x, y, **kwargs)
+
+    def _initialize_from(self, x, y, batch_size):
+        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
+        if x is None:
+            raise ValueError("fit needs data: x is None.")
+        needed = any(layer.needs_initialization for layer in self.flow_layers)
+        if _is_arrays(x):
+            data = (x,) if y is None else (x, y)
+            self._check_arrays(self._packed(data)[0])
+            first = keras.tree.map_structure(lambda a: a[:batch_size], data)
+        elif not needed:
+            return x
+        elif isinstance(x, keras.utils.PyDataset):
+            first = x[0]
+        elif hasattr(x, "__next__"):
+            first = next(x)
+            x = (batch for batch in itertools.chain([first], x))
+        else:
+            first = next(iter(x))
+        if needed:
+            inputs = self._packed(first)[0]
+            self.initialize(*(inputs if self.context_shape is not None else [inputs]))
+        return x
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if self.loss is not None:
+            raise ValueError(
+                "A flow trains by maximum likelihood and takes no loss: call compile(optimizer=...)."
+            )
+        negative_log_prob = -y_pred
+        if sample_weight is not None:
+            negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
+        return sum(self.losses, start=ops.mean(negative_log_prob))
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if self.is_image_flow:
+            self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred, self.dimensions), sample_weight)
+        return super().compute_metrics(x, y, None, sample_weight)
+
+    def train_step(self, *state_and_data):
+        return super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def test_step(self, *state_and_data):
+        return super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def predict_step(self, *state_and_data):
+        return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+
+    def _packed(self, data):
+        """(inputs of `call`, None, sample_weight) from what a dataset gives."""
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if self.context_shape is None:
+            if y is not None or isinstance(x, (tuple, list)):
+                raise ValueError(
+                    f"{self.name} takes no context, but the data are pairs. Give x alone, or build the "
+                    "flow with context_shape=."
+                )
+            inputs = x
+        else:
+            inputs = (x, y) if y is not None else x
+            if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+                raise ValueError(
+                    f"{self.name} is conditional and needs pairs (x, context); the data hold x alone. "
+                    f"Give fit((x, context)), with context of shape (batch, {self.context_shape})."
+                )
+        return inputs, None, sample_weight
+
+    def _check_arrays(self, inputs):
+        if self.context_shape is None:
+            checks.array("x", inputs, self.event_shape)
+        else:
+            checks.array("x", inputs[0], self.event_shape)
+            checks.array("context", inputs[1], self.context_shape)
+
+
+def _is_arrays(x):
+    return all(
+        isinstance(part, np.ndarray) or ops.is_tensor(part) or np.isscalar(part)
+        for part in keras.tree.flatten(x)
+    )
