@@ -18,7 +18,7 @@ class SampleGrid(keras.callbacks.Callback):
         temperature: of the samples.
         seed: integer that draws the latents.
         tensorboard: whether to write the grid for TensorBoard into `folder` too, as the image
-            "samples"; needs TensorFlow.
+            "samples"; needs TensorFlow and TensorBoard.
 
     Example:
         >>> callback = flowzoo.callbacks.SampleGrid("grids", n=16, temperature=0.7)
@@ -35,9 +35,7 @@ class SampleGrid(keras.callbacks.Callback):
         self.seed = seed
         self.writer = None
         if tensorboard:
-            import tensorflow as tf
-
-            self.writer = tf.summary.create_file_writer(str(self.folder))
+            self.writer = _summary_writer(self.folder)
 
     def path(self, epoch):
         """The file of an epoch, counted from 0 as Keras does."""
@@ -54,3 +52,15 @@ class SampleGrid(keras.callbacks.Callback):
             with self.writer.as_default(step=epoch + 1):
                 tf.summary.image("samples", plots.tile_images(images)[None])
             self.writer.flush()
+
+
+def _summary_writer(folder):
+    try:
+        import tensorboard  # noqa: F401, TensorFlow's summaries fail without it, but only when written
+        import tensorflow as tf
+    except ImportError as error:
+        raise ImportError(
+            f"SampleGrid(tensorboard=True) needs {error.name}; run `pip install tensorflow tensorboard`, or "
+            "leave tensorboard=False for the pictures alone."
+        ) from error
+    return tf.summary.create_file_writer(str(folder))

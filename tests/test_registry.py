@@ -1,3 +1,4 @@
+import csv
 import json
 import pathlib
 import re
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 import flowzoo
 from flowzoo import cli, plots, registry
 from flowzoo.registry.folder import pretrained_folders, read_model_file
+from flowzoo.registry.train import EpochSeconds
+from flowzoo.registry.weights import build
 
 RECIPE = {
     "name": "tiny-mnist",
@@ -152,6 +155,70 @@ def test_interrupted_training_goes_on(tmp_path, mock_mnist, monkeypatch):
     assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1"]
     assert facts["training"]["best_epoch"] in (1, 2)
     assert flowzoo.load(folder).sample(1).shape == (1, 28, 28, 1)
+
+
+def glow_recipe(folder, **recipe):
+    """Writes the recipe of a small class-conditional Glow; returns its folder."""
+    facts = {
+        **RECIPE,
+        "class": "Glow",
+        "config": {"event_shape": [28, 28, 1], "levels": 1, "steps": 1, "hidden_channels": 4, "classes": 10},
+        "data": {**RECIPE["data"], "flip": True},
+        "recipe": {**RECIPE["recipe"], **recipe},
+    }
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(facts))
+    return folder
+
+
+def test_class_conditional_flows_train_on_labels(tmp_path, mock_mnist):
+    folder = glow_recipe(tmp_path / "tiny-glow", epochs=1)
+    facts = registry.train(folder, folder, verbose=0)
+    assert facts["samples"] == {"count": 60, "temperature": 1.0}
+    card = (folder / "README.md").read_text()
+    assert "60 samples at temperature 1, seed 0, a class a column." in card
+    assert "flow.sample(16, context=7, seed=0)" in card
+    assert "mirrored at random" in card
+    assert flowzoo.load(folder).sample(2, context=7).shape == (2, 28, 28, 1)
+
+
+def test_averaged_weights_are_validated_and_published(tmp_path, mock_mnist):
+    config = {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.5}
+    folder = glow_recipe(tmp_path / "tiny-glow", optimizer={"class_name": "Adam", "config": config})
+    registry.train(folder, folder, verbose=0)
+    with open(folder / "training.csv", newline="") as file:
+        best = min(float(row["val_loss"]) for row in csv.DictReader(file))
+    images, labels = flowzoo.datasets.load_arrays("mnist", "train")
+    found = -numpy(flowzoo.load(folder).log_prob(images[-20:], labels[-20:], seed=0)).mean()
+    assert abs(found - best) < 0.003 * abs(best)  # another draw of the noise, and 16 bits
+    assert "averaged over steps (EMA)" in (folder / "README.md").read_text()
+
+
+def test_diverging_training_stops_and_goes_on_from_the_last_good_epoch(tmp_path, mock_mnist, monkeypatch):
+    folder = glow_recipe(tmp_path / "tiny-glow", epochs=3)
+    original = EpochSeconds.on_epoch_begin
+    good = []
+
+    def poison(self, epoch, logs=None):
+        original(self, epoch, logs)
+        if epoch == 1:
+            good.extend(self.model.get_weights())
+            self.model.trainable_weights[0].assign(self.model.trainable_weights[0] * float("nan"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochSeconds, "on_epoch_begin", poison)
+        with pytest.raises(
+            RuntimeError, match=r"the loss became nan in epoch 2, batch 1\. The state after epoch 1"
+        ):
+            registry.train(folder, folder, verbose=0)
+    assert not (folder / "model.weights.h5").exists()
+    kept = build(read_model_file(folder))
+    kept.load_weights(folder / ".training" / "best.weights.h5")
+    for weight, expected in zip(kept.get_weights(), good, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+    registry.train(folder, folder, verbose=0)
+    rows = (folder / "training.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2"]
 
 
 # What goes wrong.

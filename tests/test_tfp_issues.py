@@ -10,6 +10,7 @@ from keras import ops
 import flowzoo
 from flowzoo import backend
 from flowzoo.layers import AffineCoupling, Invert, MaskedAutoregressive, TFPBijector
+from flowzoo.layers.chain import forward_chain
 from flowzoo.networks import MLP
 
 
@@ -117,3 +118,23 @@ def test_issue_1439_a_real_nvp_has_trainable_variables():
     assert flow.count_params() == (3 * 512 + 512) + (512 * 512 + 512) + (512 * 6 + 6)
     x = flow.distribution.sample(4, seed=backend.random_key(0))
     assert np.isfinite(numpy(flow.distribution.log_prob(x))).all()
+
+
+def test_issue_1454_glow_trains_by_fit_and_its_samples_are_finite():
+    """https://github.com/tensorflow/probability/issues/1454"""
+    rng = np.random.default_rng(0)
+    colours = rng.integers(0, 256, (64, 1, 1, 3))
+    x = np.clip(colours + rng.normal(0, 12, (64, 32, 32, 3)), 0, 255).astype("uint8")
+    flow = flowzoo.Glow(event_shape=(32, 32, 3), levels=3, steps=2, hidden_channels=16)
+    flow.compile(optimizer=keras.optimizers.Adam(2e-3))
+    bits = flow.fit(x, epochs=6, batch_size=16, verbose=0).history["bits_per_dim"]
+    assert bits[-1] < min(bits[0], 8)
+    z = flow.base_distribution.sample(16, seed=backend.random_key(0))
+    reals, log_det = flow.forward_and_log_det(z)
+    before_rounding = forward_chain(flow.flow_layers[:-1], ops.reshape(z, (16, *flow.latent_shape)))[0]
+    for values in (reals, log_det, before_rounding):
+        assert np.isfinite(numpy(values)).all()
+    samples = numpy(flow.sample(16, seed=0))
+    assert samples.dtype == np.uint8
+    assert samples.std() > 10
+    np.testing.assert_array_equal(numpy(flow.decode(flow.encode(x))), x)

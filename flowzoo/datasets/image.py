@@ -231,8 +231,11 @@ def from_directory(folder, *, size=64, channels=3, batch_size=64, shuffle=True, 
     for i, path in enumerate(paths):
         try:
             with Image.open(path) as image:
-                image = image.convert("L" if channels == 1 else "RGB")
-                image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+                image = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+                side = min(image.size)
+                left, top = (image.width - side) // 2, (image.height - side) // 2
+                image = image.crop((left, top, left + side, top + side))
+                image = image.resize((size, size), Image.Resampling.LANCZOS)
         except OSError as error:
             raise ValueError(f"The image {path} cannot be read: {error}") from error
         images[i] = np.asarray(image).reshape(size, size, channels)
