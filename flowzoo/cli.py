@@ -51,6 +51,9 @@ def sample(
     n: Annotated[int, typer.Option("-n", help="Number of samples.", min=1)] = 16,
     temperature: Annotated[float, typer.Option(help="Under 1, likelier samples.", min=0.0)] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Draws the same samples again.")] = None,
+    label: Annotated[
+        int | None, typer.Option(help="Class to draw, of a class-conditional model; by default all in turn.")
+    ] = None,
     out: Annotated[pathlib.Path, typer.Option(help="The PNG to write.")] = pathlib.Path("samples.png"),
 ):
     """Draw samples into a picture."""
@@ -63,7 +66,9 @@ def sample(
 
         flow = registry.load(name)
         status.update(f"Drawing {n} samples")
-        plots.image_grid(flow.sample(n, temperature=temperature, seed=seed), path=out, scale=4)
+        if label is None and getattr(flow, "classes", None):
+            label = [i % flow.classes for i in range(n)]
+        plots.image_grid(flow.sample(n, label, temperature=temperature, seed=seed), path=out, scale=4)
     console.print(f"{n} samples of {flow.name} are in {out}")
 
 

@@ -90,6 +90,19 @@ def count_calls(monkeypatch, layer):
     return calls
 
 
+# Put before code for `run_python`, it makes TensorFlow impossible to import.
+WITHOUT_TENSORFLOW = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "tf_keras"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Refuse())
+"""
+
+
 def run_python(code, *arguments, **environment):
     """Runs `code` in a new process on the same backend; returns what it printed."""
     result = subprocess.run(

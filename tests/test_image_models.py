@@ -71,7 +71,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
     part = None if context is None else context[:1]
     expected = jacobian_log_det(lambda v: inverse_chain(layers, v, part)[0], reals[0])
     of_noise = float(log_dets[0][0])  # not a function of x: the density of the noise
-    np.testing.assert_allclose(log_prob[0], base[0] + expected + of_noise, atol=2e-3, rtol=1e-6)
+    np.testing.assert_allclose(log_prob[0], base[0] + expected + of_noise, atol=1e-3, rtol=1e-6)
 
 
 def test_every_weight_is_tracked_and_gets_a_gradient(case):

@@ -77,36 +77,55 @@ class RealNVP(Flow):
         **kwargs,
     ):
         shape = checks.shape("event_shape", event_shape)
-        given = {
-            "couplings": couplings,
-            "hidden_units": hidden_units,
-            "levels": levels,
-            "hidden_channels": hidden_channels,
-            "blocks": blocks,
-            "bits": bits,
-            "dequantization": dequantization,
-        }
-        form, used = ("images", FOR_IMAGES) if len(shape) == 3 else ("vectors", FOR_VECTORS)
-        for name, value in given.items():
-            if value is not None and name not in used:
-                raise ValueError(
-                    f"{name} is not for {form}, and event_shape {shape} holds {form}; they take "
-                    f"{', '.join(used)}."
-                )
-        given = {name: used.get(name) if value is None else value for name, value in given.items()}
-        common = {
-            "activation": activation,
-            "normalization": normalization,
-            "log_scale_bound": log_scale_bound,
-            "policy": kwargs.get("dtype"),
-        }
-        if form == "images":
-            layers = _image_layers(shape, alpha=alpha, **common, **{name: given[name] for name in used})
-        else:
-            layers = _vector_layers(**common, **{name: given[name] for name in used})
-            layers += flat_data_end(shape, alpha)
+        policy = kwargs.get("dtype")
+        sizes = _sizes(
+            shape,
+            couplings=couplings,
+            hidden_units=hidden_units,
+            levels=levels,
+            hidden_channels=hidden_channels,
+            blocks=blocks,
+            bits=bits,
+            dequantization=dequantization,
+        )
+
+        def coupling(i, kind, network):
+            layer = kind(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy)
+            return [layer, *normalization_layer(normalization, policy)]
+
+        def vector_layers(couplings, hidden_units):
+            layers = []
+            for i in range(checks.positive_integer("couplings", couplings)):
+                layers += coupling(i, AffineCoupling, MLP(hidden_units, activation=activation, dtype=policy))
+            return [*layers, Permutation("even_odd", dtype=policy), *flat_data_end(shape, alpha)]
+
+        def image_layers(levels, hidden_channels, blocks, bits, dequantization):
+            if checks.positive_integer("levels", levels) > 1:
+                image_shape(shape, levels - 1)
+
+            def several(count, kind, channels):
+                layers = []
+                for i in range(count):
+                    network = ResNet(channels, blocks=blocks, activation=activation, dtype=policy)
+                    layers += coupling(i, kind, network)
+                return layers
+
+            layers = several(4, CheckerboardCoupling, hidden_channels * 2 ** (levels - 1))
+            for level in reversed(range(levels - 1)):
+                channels = hidden_channels * 2**level
+                layers = [
+                    FactorOut(layers, dtype=policy),
+                    *several(3, AffineCoupling, 2 * channels),
+                    Squeeze(),
+                    *several(3, CheckerboardCoupling, channels),
+                ]
+            end = image_data_end(alpha=alpha, bits=bits, dequantization=dequantization, dtype=policy)
+            return layers + end
+
+        make = image_layers if len(shape) == 3 else vector_layers
+        layers = make(**{name: value for name, value in sizes.items() if value is not None})
         super().__init__(layers, event_shape=shape, context_shape=context_shape, base=base, **kwargs)
-        for name, value in given.items():
+        for name, value in sizes.items():
             setattr(self, name, value)
         self.activation = activation
         self.normalization = normalization
@@ -142,48 +161,13 @@ class RealNVP(Flow):
         )
 
 
-def _vector_layers(*, couplings, hidden_units, activation, normalization, log_scale_bound, policy):
-    layers = []
-    for i in range(checks.positive_integer("couplings", couplings)):
-        network = MLP(hidden_units, activation=activation, dtype=policy)
-        layers.append(AffineCoupling(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy))
-        layers += normalization_layer(normalization, policy)
-    return [*layers, Permutation("even_odd", dtype=policy)]
-
-
-def _image_layers(
-    shape,
-    *,
-    levels,
-    hidden_channels,
-    blocks,
-    bits,
-    dequantization,
-    activation,
-    normalization,
-    log_scale_bound,
-    alpha,
-    policy,
-):
-    checks.positive_integer("levels", levels)
-    if levels > 1:
-        image_shape(shape, levels - 1)
-
-    def couplings(kind, count, channels):
-        layers = []
-        for i in range(count):
-            network = ResNet(channels, blocks=blocks, activation=activation, dtype=policy)
-            layers.append(kind(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, dtype=policy))
-            layers += normalization_layer(normalization, policy)
-        return layers
-
-    layers = couplings(CheckerboardCoupling, 4, hidden_channels * 2 ** (levels - 1))
-    for level in reversed(range(levels - 1)):
-        channels = hidden_channels * 2**level
-        layers = [
-            FactorOut(layers, dtype=policy),
-            *couplings(AffineCoupling, 3, 2 * channels),
-            Squeeze(),
-            *couplings(CheckerboardCoupling, 3, channels),
-        ]
-    return layers + image_data_end(alpha=alpha, bits=bits, dequantization=dequantization, dtype=policy)
+def _sizes(shape, **given):
+    """The arguments of the form that `shape` asks for, by default where None; None for the others."""
+    form, defaults = ("images", FOR_IMAGES) if len(shape) == 3 else ("vectors", FOR_VECTORS)
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise ValueError(
+                f"{name} is not for {form}, and event_shape {shape} holds {form}; they take "
+                f"{', '.join(defaults)}."
+            )
+    return {name: defaults.get(name) if value is None else value for name, value in given.items()}

@@ -24,7 +24,8 @@ def card(facts):
     config = "\n".join(f"| `{key}` | `{value}` |" for key, value in facts["config"].items())
     measured = (
         f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split, "
-        f"8 bits, uniform dequantisation, one draw of the noise an image, with the stored "
+        f"{facts['config'].get('bits', 8)} bits, {facts['config'].get('dequantization', 'uniform')} "
+        f"dequantisation, one draw of the noise an image, with the stored "
         f"{weights['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
     )
     conditional = facts["config"].get("classes") is not None
