@@ -279,6 +279,8 @@ def test_class_conditional_glow_learns_its_classes():
     assert (right > numpy(flow.log_prob(x, 1 - labels, seed=0))).all()
     with pytest.raises(ValueError, match=r"Labels must be integers from 0 to 1; got values from 0 to 2"):
         flow.log_prob(x[:2], [0, 2])
+    with pytest.raises(ValueError, match="Labels must be integers"):
+        flow.fit(x, labels + 1)
 
 
 def test_squeeze_keeps_blocks_together_and_checkerboards_alternate():

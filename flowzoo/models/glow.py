@@ -47,7 +47,8 @@ class Glow(Flow):
         dequantization: "uniform", or "variational" as in Flow++.
         alpha: of a logit that maps the pixels to the reals first, as in RealNVP, or None. It suits
             images that are black or white in large parts, such as MNIST.
-        log_scale_bound: soft bound of each affine coupling's log-scales, in nats.
+        log_scale_bound: soft bound of each affine coupling's log-scales, in nats. A smaller one, such
+            as 1, keeps single strange images from exploding early in the training of many steps.
         context_shape: shape of one example's context, for p(x | c); not with classes.
 
     Example:
@@ -123,15 +124,26 @@ class Glow(Flow):
         self.alpha = alpha
         self.log_scale_bound = log_scale_bound
 
+    def _check_arrays(self, inputs):
+        super()._check_arrays(inputs)
+        if self.classes is not None:
+            self._check_labels(inputs[1])
+
     def _context(self, context, examples=None):
-        if self.classes is not None and context is not None and not ops.is_tensor(context):
-            labels = np.asarray(context)
-            if not np.isin(labels, np.arange(self.classes)).all():
-                raise ValueError(
-                    f"Labels must be integers from 0 to {self.classes - 1}; got values from {labels.min()} "
-                    f"to {labels.max()}."
-                )
+        if self.classes is not None and context is not None:
+            self._check_labels(context)
         return super()._context(context, examples)
+
+    def _check_labels(self, labels):
+        """Refuses labels that are no classes, where their values can be seen."""
+        if ops.is_tensor(labels):
+            return
+        labels = np.asarray(labels)
+        if not np.isin(labels, np.arange(self.classes)).all():
+            raise ValueError(
+                f"Labels must be integers from 0 to {self.classes - 1}; got values from {labels.min()} "
+                f"to {labels.max()}."
+            )
 
     @classmethod
     def cifar10(cls, **kwargs):
