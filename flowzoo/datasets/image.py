@@ -43,7 +43,8 @@ def load(
         seed: integer that fixes order and mirroring.
 
     Returns: a `tf.data.Dataset` of uint8 batches (batch, H, W, C), or of pairs.
-    Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded.
+    Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded;
+        ValueError for an unknown data set, split or label.
     """
     import tensorflow as tf
 
@@ -75,7 +76,8 @@ def load_arrays(name, split, *, size=64, labels=True, data_dir=None):
     Arguments: those of `load`.
 
     Returns: images, uint8 (n, H, W, C), and labels, integers (n,), or None with `labels=None`.
-    Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded.
+    Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded;
+        ValueError for an unknown data set, split or label.
     """
     data = _examples(name, split, size=size, labels=labels, data_dir=data_dir)
     batches = list(data.batch(1000).as_numpy_iterator())
@@ -116,7 +118,7 @@ def _tfds(name, split, data_dir):
 
     try:
         data, info = tfds.load(name, split=split, data_dir=data_dir, with_info=True)
-    except tfds.core.DatasetNotFoundError:
+    except ValueError:  # an unknown data set or split, which TFDS explains
         raise
     except Exception as error:
         folder = data_dir or tfds.core.constants.DATA_DIR
@@ -130,7 +132,6 @@ def _by_hand(name, folder):
     """Which files to fetch where TFDS itself cannot, and where it looks for them."""
     import tensorflow_datasets as tfds
 
-    lines = []
     try:
         files = tfds.builder_cls(name).url_infos
         lines = [f"  {info.filename} ({info.size:,} bytes) from {url}" for url, info in files.items()]
