@@ -162,7 +162,8 @@ class Flow(LatentSpace, MaximumLikelihood):
     def _draw(self, n, temperature, seed):
         """`n` latents, (n, D), from the base times the temperature."""
         key = backend.random_key(self.seed_generator if seed is None else seed)
-        return self._temperatures(temperature) * self.base_distribution.sample(n, seed=key)
+        z = self.base_distribution.sample(n, seed=key)
+        return ops.cast(self._temperatures(temperature), z.dtype) * z
 
     def encode(self, x, context=None, *, seed=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""

@@ -175,6 +175,7 @@ x = pixels(model.event_shape, n=2)
 log_prob = model.log_prob(x)
 assert keras.backend.standardize_dtype(log_prob.dtype) == "float64"
 assert (numpy(model.decode(model.encode(x))) == x).all()
+assert numpy(model.sample(2, temperature=[0.5, 0.7])).dtype == np.uint8
 """
 
 
