@@ -65,7 +65,7 @@ def compiled(model, method):
     if name == "tensorflow":
         import tensorflow as tf
 
-        return tf.function(method, reduce_retracing=True)
+        return tf.function(method, autograph=False, reduce_retracing=True)
 
     import jax
 

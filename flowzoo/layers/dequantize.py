@@ -17,7 +17,7 @@ from flowzoo.transformers import log_sigmoid_slope
 class Dequantize(FlowLayer):
     """Uniform dequantisation: integers become reals in [0, bins),  z = floor(x / step) + u.
 
-    u ~ Uniform[0, 1) is drawn at every pass, from the middles of 1024 equal parts, so that z keeps
+    u ~ Uniform[0, 1) is drawn at every pass, from the middles of 256 equal parts, so that z keeps
     a distance from the next integer and comes back to its own in float32. The log-density of z,
     averaged over u, is a lower bound of the log-probability of the integer, and log_det = 0.
     Latent to data is `step` times the integer part, held within 0 ... bins - 1. With `step` over 1
@@ -41,7 +41,7 @@ class Dequantize(FlowLayer):
         [[0.0, 255.0]]
     """
 
-    parts = 1024
+    parts = 256
 
     def __init__(self, bins=256, *, step=1, seed=None, **kwargs):
         super().__init__(**kwargs)
