@@ -116,7 +116,9 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         epochs=recipe["epochs"],
         validation_data=ImageBatches(*validation, batch_size=recipe["batch_size"], shuffle=False),
         verbose=verbose,
-        callbacks=_callbacks(folder, work, done, averaged=flow.optimizer.use_ema),
+        callbacks=_callbacks(
+            folder, work, done, averaged=recipe["optimizer"]["config"].get("use_ema", False)
+        ),
     )
     flow.load_weights(work / "best.weights.h5")
     rows = _read_log(folder)
