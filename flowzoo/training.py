@@ -27,6 +27,16 @@ class MaximumLikelihood(keras.Model):
             jit_compile = False
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
+    def compile_from_config(self, config):
+        """Compiles a loaded model as it was; Keras leaves a class with a `compile` of its own to do so."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        self._build_optimizer()
+
+    def _build_optimizer(self):
+        if self.optimizer is not None and not self.optimizer.built:
+            with backend.variable_scope(self):
+                self.optimizer.build(self.trainable_variables)
+
     def fit(self, x=None, y=None, **kwargs):
         """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
 
@@ -35,10 +45,9 @@ class MaximumLikelihood(keras.Model):
         (x, c). All other arguments are those of Keras.
         """
         x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
-        if self.compiled and self.optimizer is not None and not self.optimizer.built:
+        if self.compiled:
             # Built within the traced step, it would have TensorFlow trace that step twice.
-            with backend.variable_scope(self):
-                self.optimizer.build(self.trainable_variables)
+            self._build_optimizer()
         return super().fit(x, y, **kwargs)
 
     def _initialize_from(self, x, y, batch_size):

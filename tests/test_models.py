@@ -240,7 +240,7 @@ def test_nice_is_additive():
         (lambda: flowzoo.MAF(event_shape=2, autoregressive_layers=1.5), "must be a positive integer"),
         (lambda: flowzoo.MAF(event_shape=2, components=0), "components must be a positive integer"),
         (lambda: flowzoo.IAF(event_shape=2, hidden_units=None), "hidden_units must be"),
-        (lambda: flowzoo.MAF(event_shape=2, context_shape=()), "context_shape must be a tuple"),
+        (lambda: flowzoo.MAF(event_shape=2, context_shape="2"), "context_shape must be a tuple"),
         (
             lambda: flowzoo.Flow([keras.layers.Dense(2)], event_shape=2),
             r"flow_layers\[0\] is not a flow layer",
