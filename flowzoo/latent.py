@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import checks
-from flowzoo.layers.factor_out import FactorOut
+from flowzoo.layers.factor_out import level_sizes
 from flowzoo.metrics import png_bits_per_dim
 
 
@@ -22,8 +22,7 @@ class LatentSpace:
         They stand in this order in the latent: `encode(x)[:, : level_sizes[0]]` is the finest.
         A flow without scales has one level.
         """
-        first = self.flow_layers[0] if self.flow_layers else None
-        return first.level_sizes if isinstance(first, FactorOut) else [self.dimensions]
+        return level_sizes(self.flow_layers, self.latent_shape)
 
     def _temperatures(self, temperature):
         """`temperature` as a factor of the latent: a number, or an array (D,) of one a level."""

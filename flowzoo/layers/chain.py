@@ -36,7 +36,8 @@ def initialize_chain(layers, x, context=None):
     """Starts the layers from one batch, each from what the ones on its data side make of it."""
     for layer in reversed(layers):
         layer.initialize(x, context)
-        x, _ = layer.inverse_and_log_det(x, context)
+        if layer is not layers[0]:  # nothing starts from what the latent end makes
+            x, _ = layer.inverse_and_log_det(x, context)
 
 
 def no_log_det(values):

@@ -96,10 +96,7 @@ class FactorOut(FlowLayer):
     @property
     def level_sizes(self):
         """How many numbers of the latent leave at each scale, the finest first."""
-        inner = self.flow_layers[0] if self.flow_layers else None
-        if isinstance(inner, FactorOut):
-            return [self.left_size, *inner.level_sizes]
-        return [self.left_size, math.prod(self.latent_shape)]
+        return [self.left_size, *level_sizes(self.flow_layers, self.latent_shape)]
 
     @property
     def needs_initialization(self):
@@ -127,3 +124,9 @@ class FactorOut(FlowLayer):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
         return cls(**{**config, "flow_layers": layers})
+
+
+def level_sizes(flow_layers, latent_shape):
+    """How many numbers of a chain's latent belong to each scale, the finest first."""
+    first = flow_layers[0] if flow_layers else None
+    return first.level_sizes if isinstance(first, FactorOut) else [math.prod(latent_shape)]
