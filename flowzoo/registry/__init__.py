@@ -1,7 +1,22 @@
-"""Pretrained models: names to weights."""
+"""Pretrained models: names to weights. What needs Keras is imported when it is used."""
 
-from flowzoo.registry.folder import info, list_models
-from flowzoo.registry.train import evaluate, train
-from flowzoo.registry.weights import load
+import importlib
 
-__all__ = ["evaluate", "info", "list_models", "load", "train"]
+from flowzoo.registry.errors import RegistryError
+from flowzoo.registry.index import info, list_models
+
+_WHERE = {
+    "evaluate": "flowzoo.registry.train",
+    "load": "flowzoo.registry.weights",
+    "save_pretrained": "flowzoo.registry.publish",
+    "train": "flowzoo.registry.train",
+    "verify": "flowzoo.registry.fingerprint",
+}
+
+__all__ = ["RegistryError", "evaluate", "info", "list_models", "load", "save_pretrained", "train", "verify"]
+
+
+def __getattr__(name):
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

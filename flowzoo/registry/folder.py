@@ -1,101 +1,102 @@
-"""Where pretrained models are, and what their `model.json` says."""
+"""A model's folder: its `model.json`, read with care, and files written in one step."""
 
-import difflib
 import hashlib
-import importlib.metadata
 import json
 import os
 import pathlib
-import urllib.parse
-import urllib.request
+import re
+
+from flowzoo.registry.errors import RegistryError
 
 MODEL_FILE = "model.json"
-
-
-def pretrained_folders():
-    """Folders that hold pretrained models, one folder a model, the first to be asked first.
-
-    `$FLOWZOO_HUB` if set; then the checkout that this package is in, or was installed from.
-    """
-    folders = []
-    if os.environ.get("FLOWZOO_HUB"):
-        folders.append(pathlib.Path(os.environ["FLOWZOO_HUB"]))
-    folders.append(pathlib.Path(__file__).resolve().parents[2] / "pretrained")
-    source = _installed_from()
-    if source is not None:
-        folders.append(source / "pretrained")
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
-
-
-def _installed_from():
-    """The local folder that pip installed this package from (PEP 610), or None."""
-    try:
-        record = importlib.metadata.distribution("flowzoo").read_text("direct_url.json")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    url = urllib.parse.urlparse(json.loads(record)["url"] if record else "")
-    return pathlib.Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else None
-
-
-def list_models():
-    """Names of the pretrained models that are at hand, sorted.
-
-    Example:
-        >>> "nice-mnist" in flowzoo.list_models()
-        True
-    """
-    found = {path.parent.name for folder in pretrained_folders() for path in folder.glob(f"*/{MODEL_FILE}")}
-    return sorted(found)
-
-
-def find(name_or_path):
-    """The folder of a model, by its name or by a path to a folder with a `model.json`.
-
-    Raises: ValueError for an unknown name, with the nearest names.
-    """
-    path = pathlib.Path(name_or_path).expanduser()
-    if (path / MODEL_FILE).is_file():
-        return path
-    name = str(name_or_path)
-    if name not in ("", ".", "..") and path.name == name:
-        for folder in pretrained_folders():
-            if (folder / name / MODEL_FILE).is_file():
-                return folder / name
-    names = list_models()
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-    message = f"No pretrained model is called {name!r}, and it is no folder with a {MODEL_FILE}."
-    if near:
-        message += f" Did you mean {' or '.join(map(repr, near))}?"
-    elif names:
-        message += f" There are: {', '.join(names)}."
-    else:
-        message += (
-            " No pretrained models were found at all: install flowzoo from a checkout, or set "
-            "FLOWZOO_HUB to a folder that holds them."
-        )
-    raise ValueError(message)
-
-
-def info(name_or_path):
-    """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
-
-    Example:
-        >>> flowzoo.info("nice-mnist")["class"]
-        'NICE'
-    """
-    return read_model_file(find(name_or_path))
+WEIGHTS_FILES = ("model.weights.h5", "model.safetensors")
+LARGEST_MODEL_FILE = 2**20  # bytes
+LARGEST_WEIGHTS_FILE = 2**34
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def read_model_file(folder):
+    """The facts in `folder/model.json`.
+
+    Raises: RegistryError if it cannot be read, or lacks or garbles what every model must have.
+    """
     path = pathlib.Path(folder) / MODEL_FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as JSON: {error}") from error
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_MODEL_FILE + 1)
+    except OSError as error:
+        raise RegistryError(f"{path} cannot be read: {error}") from error
+    return parse_model_file(content, path)
+
+
+def parse_model_file(content, origin):
+    """The facts in the bytes of a `model.json` that came from `origin`."""
+    if len(content) > LARGEST_MODEL_FILE:
+        raise RegistryError(
+            f"{origin} is larger than {LARGEST_MODEL_FILE:,} bytes, so it is no {MODEL_FILE}."
+        )
+    try:
+        facts = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(f"{origin} cannot be read as JSON: {error}") from error
+    if not isinstance(facts, dict):
+        raise RegistryError(f"{origin} must hold a JSON object; got {type(facts).__name__}.")
     missing = [key for key in ("name", "class", "config") if key not in facts]
     if missing:
-        raise ValueError(f"{path} lacks {', '.join(map(repr, missing))}.")
+        raise RegistryError(f"{origin} lacks {', '.join(map(repr, missing))}.")
+    if not is_name(facts["name"]):
+        raise RegistryError(f"{origin} names the model {facts['name']!r}; a name has letters, digits, . _ -")
+    for key, kind in (("class", str), ("config", dict)):
+        if not isinstance(facts[key], kind):
+            raise RegistryError(f"{key!r} in {origin} must be a {kind.__name__}; got {facts[key]!r}.")
+    for key, kind in (
+        ("data", dict),
+        ("metrics", dict),
+        ("recipe", dict),
+        ("paper", dict),
+        ("samples", dict),
+    ):
+        if not isinstance(facts.get(key, {}), kind):
+            raise RegistryError(f"{key!r} in {origin} must be an object; got {facts[key]!r}.")
+    if "weights" in facts:
+        _check_weights(facts["weights"], origin)
+    if "fingerprint" in facts:
+        _check_fingerprint(facts["fingerprint"], origin)
     return facts
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def is_name(value):
+    """Whether a value may name a model, and so a folder and part of an address."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None and ".." not in value
+
+
+def _check_weights(weights, origin):
+    checks = {
+        "file": lambda value: value in WEIGHTS_FILES,
+        "bytes": lambda value: type(value) is int and 0 < value <= LARGEST_WEIGHTS_FILE,
+        "sha256": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value),
+        "dtype": lambda value: value in ("float16", "float32"),
+    }
+    if not isinstance(weights, dict):
+        raise RegistryError(f"'weights' in {origin} must be an object; got {weights!r}.")
+    for key, fits in checks.items():
+        if key not in weights or not fits(weights[key]):
+            raise RegistryError(
+                f"{key!r} of the weights in {origin} is {weights.get(key)!r}; expected are 'file', one of "
+                f"{', '.join(WEIGHTS_FILES)}, 'bytes', 'sha256' in hexadecimal, and 'dtype', float16 or float32."
+            )
+
+
+def _check_fingerprint(values, origin):
+    numbers = isinstance(values, list) and all(
+        isinstance(value, (int, float)) and not isinstance(value, bool) for value in values
+    )
+    if not numbers or len(values) != 8 or not all(abs(value) < 1e30 for value in values):
+        raise RegistryError(f"'fingerprint' in {origin} must be 8 finite numbers; got {values!r}.")
 
 
 def write_atomically(path, write):
@@ -104,16 +105,38 @@ def write_atomically(path, write):
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path, text):
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
 def write_model_file(folder, facts):
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(pathlib.Path(folder) / MODEL_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(pathlib.Path(folder) / MODEL_FILE, text)
 
 
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(path, weights):
+    """Compares a weights file with what `model.json` says of it.
+
+    Raises: RegistryError that names both hashes.
+    """
+    found = sha256(path)
+    if found != weights["sha256"]:
+        raise RegistryError(
+            f"The weights file {path} is damaged: its sha256 is {found}, but {weights['sha256']} was expected."
+        )
+    if path.stat().st_size != weights["bytes"]:
+        raise RegistryError(
+            f"The weights file {path} has {path.stat().st_size:,} bytes, but {weights['bytes']:,} were expected."
+        )

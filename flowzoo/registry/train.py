@@ -11,12 +11,13 @@ import time
 import keras
 from keras import ops
 
-from flowzoo import backend, plots
+from flowzoo import backend
 from flowzoo.datasets import ImageBatches, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
-from flowzoo.registry.card import write_card
-from flowzoo.registry.folder import find, read_model_file, write_model_file
-from flowzoo.registry.weights import build, load, save_weights
+from flowzoo.registry.architecture import build
+from flowzoo.registry.index import info
+from flowzoo.registry.publish import complete
+from flowzoo.registry.weights import load, save_weights
 
 
 def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=None):
@@ -51,7 +52,7 @@ def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=Non
 
 def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
     """Measures a pretrained model again on the split that its card names."""
-    facts = read_model_file(find(name_or_path))
+    facts = info(name_or_path)
     return _measure(load(name_or_path), facts["data"], data_dir, progress)
 
 
@@ -78,7 +79,7 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     Returns: the new facts, written to `folder/model.json` with weights, card and samples.
     Raises: RuntimeError when the loss is no longer finite; the last good epoch is kept.
     """
-    facts = read_model_file(find(name_or_path))
+    facts = info(name_or_path)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     recipe, data = facts["recipe"], facts["data"]
@@ -162,15 +163,7 @@ def publish(flow, folder, facts, *, data_dir=None):
     facts["weights"] = save_weights(stored, folder)
     stored.load_weights(folder / facts["weights"]["file"])  # as rounded as users get them
     facts["metrics"] = _measure(stored, facts["data"], data_dir)
-    classes = facts["config"].get("classes")
-    columns = classes or 16
-    count = 64 if classes is None else 6 * classes
-    facts["samples"] = {"count": count, "temperature": facts.get("samples", {}).get("temperature", 1.0)}
-    labels = None if classes is None else [i % classes for i in range(count)]
-    samples = stored.sample(count, labels, temperature=facts["samples"]["temperature"], seed=0)
-    plots.image_grid(samples, path=folder / "samples.png", columns=columns)
-    write_model_file(folder, facts)
-    write_card(folder, facts)
+    complete(stored, folder, facts)
 
 
 class SaveBest(keras.callbacks.ModelCheckpoint):

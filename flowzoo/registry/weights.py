@@ -1,99 +1,178 @@
-"""Weights files: writing them in 16 bits, checking and loading them."""
+"""Weights files: writing them in 16 or 32 bits, reading them with care."""
 
+import os
 import pathlib
+import tempfile
 
 import h5py
 import numpy as np
 
-from flowzoo import models
-from flowzoo.registry.folder import find, read_model_file, sha256, write_atomically
-
-WEIGHTS_FILE = "model.weights.h5"
-
-
-def build(facts):
-    """The bare architecture that a `model.json` describes, with new weights."""
-    if facts["class"] not in models.__all__:
-        raise ValueError(
-            f"Model {facts['name']!r} is of class {facts['class']!r}, which this flowzoo does not have; "
-            f"it has {', '.join(models.__all__)}."
-        )
-    return getattr(models, facts["class"])(**facts["config"], name=facts["name"].replace("-", "_"))
+from flowzoo.registry.architecture import build
+from flowzoo.registry.download import find_weights
+from flowzoo.registry.errors import RegistryError
+from flowzoo.registry.folder import WEIGHTS_FILES, sha256, write_atomically
+from flowzoo.registry.index import look_up
 
 
 def load(name_or_path, *, weights=True):
-    """A flow of the zoo by name, pretrained.
+    """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`, or a folder with `model.json` and weights.
+        name_or_path: one of `flowzoo.list_models()`, a folder with `model.json` and weights, or
+            "hf://user/model" (with huggingface_hub installed).
         weights: False for the bare architecture with new weights.
 
     Returns: a `flowzoo.Flow` of the class that the model card names.
-    Raises: ValueError for an unknown name, a broken card, or weights that are missing, damaged
-        or of another architecture.
+    Raises: RegistryError, a ValueError, for an unknown name, a broken card, or weights that are
+        out of reach, damaged or of another architecture.
 
     Example:
         >>> flow = flowzoo.load("nice-mnist")
         >>> flow.sample(2, seed=0).shape == (2, 28, 28, 1)
         True
     """
-    folder = find(name_or_path)
-    facts = read_model_file(folder)
-    flow = build(facts)
+    facts, folder = look_up(name_or_path)
     if not weights:
-        return flow
+        return build(facts)
     if "weights" not in facts:
-        raise ValueError(
+        raise RegistryError(
             f"{facts['name']} has no trained weights yet. Train it with `flowzoo train {facts['name']}`, "
             "or load its architecture with weights=False."
         )
-    path = _checked_file(folder, facts["weights"])
-    try:
-        flow.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"The weights in {path} do not fit {facts['class']}: {error}") from error
+    path = find_weights(facts, folder)
+    flow = build(facts)
+    read_weights(flow, path)
     return flow
 
 
-def _checked_file(folder, weights):
-    path = pathlib.Path(folder) / WEIGHTS_FILE
-    if not path.is_file():
-        raise ValueError(f"The weights file {path} is missing.")
-    found = sha256(path)
-    if found != weights["sha256"]:
-        raise ValueError(
-            f"The weights file {path} is damaged: its sha256 is {found}, but {weights['sha256']} was "
-            "expected. Restore the file from where you had it."
+def read_weights(flow, path):
+    """Sets the weights of a built flow from a file, tensor by tensor.
+
+    Raises: RegistryError that names the tensor that is missing, superfluous or does not fit.
+    """
+    try:
+        tensors = read_tensors(path)
+    except RegistryError:
+        raise
+    except Exception as error:  # what h5py and safetensors make of a broken file
+        raise RegistryError(f"The weights file {path} cannot be read: {error}") from error
+    with tempfile.TemporaryDirectory() as work:
+        template = os.path.join(work, "flow.weights.h5")
+        flow.save_weights(template)
+        with h5py.File(template, "r+") as file:
+            own = _datasets(file)
+            _check_names(own.keys(), tensors.keys(), path)
+            for name, dataset in own.items():
+                dataset[...] = _fitting(tensors[name], dataset[...], f"{name} in {path}")
+        flow.load_weights(template)
+
+
+def _check_names(expected, given, path):
+    for names, what in ((expected - given, "lacks"), (given - expected, "has")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise RegistryError(
+                f"The weights in {path} do not fit the model: the file {what} the tensor {min(names)}{more}"
+                f"{', which the model has not' if what == 'has' else ''}."
+            )
+
+
+def _fitting(tensor, own, name):
+    """`tensor` found to be of the shape and kind of the model's `own`."""
+    if tensor.shape != own.shape:
+        raise RegistryError(
+            f"The weights do not fit the model: tensor {name} has shape {tensor.shape}, but the model's has "
+            f"{own.shape}."
         )
-    return path
+    if (tensor.dtype.kind == "f") != (own.dtype.kind == "f"):
+        raise RegistryError(f"Tensor {name} is of dtype {tensor.dtype}, but the model's is {own.dtype}.")
+    if tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        raise RegistryError(f"Tensor {name} has NaN or infinite values.")
+    if tensor.dtype.kind != "f" and own.ndim and not np.array_equal(np.sort(tensor), np.sort(own)):
+        raise RegistryError(f"Tensor {name} must hold the same integers as the model's, in any order.")
+    if tensor.dtype.kind != "f" and not own.ndim and tensor not in (0, 1):
+        raise RegistryError(f"Tensor {name} must be 0 or 1; got {tensor}.")
+    return tensor
 
 
-def save_weights(flow, folder, dtype="float16"):
+def read_tensors(path):
+    """The tensors of a weights file by name; only plain numbers stored in the file itself are read."""
+    if path.name.endswith("safetensors"):
+        return _safetensors().load_file(path)
+    with h5py.File(path) as file:
+        return {name: _plain(dataset, path) for name, dataset in _datasets(file).items()}
+
+
+def _plain(dataset, path):
+    size = dataset.size * dataset.dtype.itemsize
+    if dataset.dtype.kind not in "fiu" or dataset.external or dataset.is_virtual or dataset.chunks:
+        raise RegistryError(f"Tensor {dataset.name} in {path} must hold plain numbers; got {dataset.dtype}.")
+    if size > path.stat().st_size:
+        raise RegistryError(f"Tensor {dataset.name} in {path} claims {size:,} bytes, more than the file has.")
+    return dataset[()] if dataset.ndim else np.asarray(dataset[()])
+
+
+def _datasets(group, prefix="", depth=0):
+    """All datasets below an HDF5 group by path; links to elsewhere are refused."""
+    if depth > 20:
+        raise RegistryError(f"{group.file.filename} has groups nested over 20 deep.")
+    found = {}
+    for name in group:
+        if type(group.get(name, getlink=True)) is not h5py.HardLink:
+            raise RegistryError(
+                f"{prefix}{name} in {group.file.filename} is a link, which weights must not have."
+            )
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            found |= _datasets(item, f"{prefix}{name}/", depth + 1)
+        elif isinstance(item, h5py.Dataset):
+            found[prefix + name] = item
+        if len(found) > 10**5:
+            raise RegistryError(f"{group.file.filename} has over 100,000 tensors.")
+    return found
+
+
+def save_weights(flow, folder, dtype="float16", format="h5"):
     """Writes `flow`'s weights, floats as `dtype`, and returns the facts that `model.json` keeps."""
-    path = pathlib.Path(folder) / WEIGHTS_FILE
+    formats = dict(zip(("h5", "safetensors"), WEIGHTS_FILES, strict=True))
+    if format not in formats:
+        raise ValueError(f"format must be one of {', '.join(map(repr, formats))}; got {format!r}.")
+    if dtype not in ("float16", "float32"):
+        raise ValueError(f"dtype must be 'float16' or 'float32'; got {dtype!r}.")
+    path = pathlib.Path(folder) / formats[format]
 
     def write(temporary):
-        whole = temporary.with_name(temporary.name.replace(".weights.h5", ".whole.weights.h5"))
+        whole = temporary.with_name(f".{os.getpid()}.whole.weights.h5")
         try:
             flow.save_weights(whole)
-            with h5py.File(whole) as source, h5py.File(temporary, "w") as target:
-                _copy(source, target, dtype)
+            with h5py.File(whole) as file:
+                tensors = {name: _stored(name, item[()], dtype) for name, item in _datasets(file).items()}
         finally:
             whole.unlink(missing_ok=True)
+        if format == "safetensors":
+            _safetensors().save_file(tensors, temporary)
+        else:
+            with h5py.File(temporary, "w") as file:
+                for name, value in tensors.items():
+                    file.create_dataset(name, data=value)
 
     write_atomically(path, write)
-    return {"file": WEIGHTS_FILE, "bytes": path.stat().st_size, "sha256": sha256(path), "dtype": dtype}
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path), "dtype": dtype}
 
 
-def _copy(source, target, dtype):
-    target.attrs.update(source.attrs)
-    for name, item in source.items():
-        if isinstance(item, h5py.Group):
-            _copy(item, target.create_group(name), dtype)
-            continue
-        value = item[()]
-        if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+def _stored(name, value, dtype):
+    value = np.asarray(value)
+    if value.dtype.kind == "f":
+        with np.errstate(over="ignore"):
             value = value.astype(dtype)
-            if not np.isfinite(value).all():
-                raise ValueError(f"The weight {item.name} is not finite in {dtype}.")
-        target.create_dataset(name, data=value).attrs.update(item.attrs)
+        if not np.isfinite(value).all():
+            raise ValueError(f"The weight {name} is not finite in {dtype}.")
+    return value
+
+
+def _safetensors():
+    try:
+        import safetensors.numpy
+    except ImportError as error:
+        raise RegistryError("Weights in safetensors need: pip install 'flowzoo[hub]'") from error
+    return safetensors.numpy

@@ -1,0 +1,97 @@
+"""Names of pretrained models to what their `model.json` says; reads no weights and needs no network."""
+
+import copy
+import difflib
+import functools
+import json
+import pathlib
+
+from flowzoo.registry import sources
+from flowzoo.registry.errors import RegistryError
+from flowzoo.registry.folder import MODEL_FILE, is_name, read_model_file
+
+INDEX = pathlib.Path(__file__).with_name("index.json")
+
+
+@functools.cache
+def shipped():
+    """The index that the wheel ships: dict from names to facts; empty in a checkout."""
+    return json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.is_file() else {}
+
+
+def local_folders():
+    """Folders of models, one folder a model, that say for themselves what they hold."""
+    folders = [sources.hub(), sources.checkout()]
+    return [folder for folder in folders if isinstance(folder, pathlib.Path) and folder.is_dir()]
+
+
+def list_models():
+    """Names of the pretrained models, sorted: of `$FLOWZOO_HUB` if a folder, and flowzoo's own.
+
+    Example:
+        >>> "nice-mnist" in flowzoo.list_models()
+        True
+    """
+    found = {path.parent.name for folder in local_folders() for path in folder.glob(f"*/{MODEL_FILE}")}
+    return sorted(found | shipped().keys())
+
+
+def info(name_or_path):
+    """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
+
+    Arguments:
+        name_or_path: one of `flowzoo.list_models()`, a folder with a `model.json`, or
+            "hf://user/model".
+
+    Raises: RegistryError, a ValueError, for an unknown name, with the nearest names.
+
+    Example:
+        >>> flowzoo.info("nice-mnist")["class"]
+        'NICE'
+    """
+    return look_up(name_or_path)[0]
+
+
+def look_up(name_or_path):
+    """The facts of a model, and its own folder where a path was given, or None."""
+    name = str(name_or_path)
+    if name.startswith("hf://"):
+        from flowzoo.registry.hugging_face import fetch_folder
+
+        folder = fetch_folder(name)
+        return read_model_file(folder), folder
+    path = pathlib.Path(name_or_path).expanduser()
+    if name and (path / MODEL_FILE).is_file():
+        return read_model_file(path), path
+    if is_name(name):
+        for folder in local_folders():
+            if (folder / name / MODEL_FILE).is_file():
+                return _named(read_model_file(folder / name), name), None
+        if name in shipped():
+            return copy.deepcopy(shipped()[name]), None
+        if isinstance(sources.hub(), str):
+            from flowzoo.registry.download import fetch_model_file
+
+            facts = fetch_model_file(sources.hub(), name)
+            if facts is not None:
+                return _named(facts, name), None
+    raise RegistryError(_unknown(name))
+
+
+def _named(facts, name):
+    if facts["name"] != name:
+        raise RegistryError(
+            f"The model in the folder {name!r} calls itself {facts['name']!r}; they must agree."
+        )
+    return facts
+
+
+def _unknown(name):
+    names = list_models()
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+    message = f"No pretrained model is called {name!r}, and it is no folder with a {MODEL_FILE}."
+    if near:
+        return message + f" Did you mean {' or '.join(map(repr, near))}?"
+    if names:
+        return message + f" There are: {', '.join(names)}."
+    return message + " No pretrained models were found at all: set FLOWZOO_HUB to where they are."

@@ -1,0 +1,114 @@
+"""Complete model folders, which `flowzoo.load` takes and any static file server can serve."""
+
+import math
+import pathlib
+
+from flowzoo import models, plots
+from flowzoo.registry.architecture import build, check_config
+from flowzoo.registry.card import card
+from flowzoo.registry.fingerprint import fingerprint
+from flowzoo.registry.folder import (
+    MODEL_FILE,
+    is_name,
+    read_model_file,
+    write_atomically,
+    write_model_file,
+    write_text,
+)
+from flowzoo.registry.weights import load, read_weights, save_weights
+
+
+def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
+    """Writes a flow of the catalogue as a folder of the zoo: config, weights, card, samples.
+
+    Arguments:
+        flow: a `flowzoo.NICE`, `RealNVP`, `Glow`, `MAF` or `IAF`.
+        folder: is made if missing; its name is the model's, unless `name` is given.
+        dtype: of the stored weights, "float16" or "float32".
+        format: "h5" or "safetensors".
+        facts: further entries of `model.json`, such as name, description, licence and limits.
+            What a `model.json` in the folder says already is kept.
+
+    Returns: the facts written.
+    Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any).
+
+    Example:
+        >>> import tempfile
+        >>> flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
+        >>> with tempfile.TemporaryDirectory() as work:
+        ...     facts = flowzoo.registry.save_pretrained(flow, work + "/moons", description="Two moons.")
+        ...     loaded = flowzoo.load(work + "/moons")
+        >>> facts["class"], loaded.event_shape
+        ('NICE', (2,))
+    """
+    if type(flow).__name__ not in models.__all__:
+        raise ValueError(
+            f"save_pretrained writes flows of the catalogue, {', '.join(models.__all__)}; got "
+            f"{type(flow).__name__}. flow.save('flow.keras') stores any flow."
+        )
+    folder = pathlib.Path(folder)
+    known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
+    config = {
+        key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
+    }
+    name = facts.get("name") or known.get("name") or folder.resolve().name
+    facts = {
+        "name": name,
+        "description": "",
+        **known,
+        **facts,
+        "class": type(flow).__name__,
+        "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()},
+    }
+    if not is_name(name):
+        raise ValueError(f"A model's name has letters, digits, '.', '_' and '-'; got {name!r}. Give name=...")
+    facts.pop("weights", None)
+    check_config(facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    stored = build(facts)  # an uncompiled twin, whose file holds no optimizer state
+    stored.set_weights(flow.get_weights())
+    facts["weights"] = save_weights(stored, folder, dtype, format)
+    read_weights(stored, folder / facts["weights"]["file"])  # as rounded as users get them
+    complete(stored, folder, facts)
+    return facts
+
+
+def publish(folder, *, dtype=None):
+    """Makes a model's folder complete again after a change of its `model.json`; returns the facts.
+
+    Hashes, fingerprint, samples and card are made anew from the weights in the folder, which are
+    written again if `dtype` is given.
+    """
+    folder = pathlib.Path(folder)
+    flow = load(folder)
+    facts = read_model_file(folder)
+    if dtype is not None:
+        format = "safetensors" if facts["weights"]["file"].endswith("safetensors") else "h5"
+        facts["weights"] = save_weights(flow, folder, dtype, format)
+        read_weights(flow, folder / facts["weights"]["file"])
+    complete(flow, folder, facts)
+    return facts
+
+
+def complete(flow, folder, facts):
+    """Adds parameter count, fingerprint and samples, and writes `model.json` and card."""
+    folder = pathlib.Path(folder)
+    facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+    facts["fingerprint"] = fingerprint(flow)
+    if flow.is_image_flow and flow.event_shape[-1] in (1, 3):
+        _draw_images(flow, folder, facts)
+    write_model_file(folder, facts)
+    write_text(folder / "README.md", card(facts))
+
+
+def _draw_images(flow, folder, facts):
+    classes = getattr(flow, "classes", None)
+    if flow.context_shape is not None and classes is None:
+        return  # what a context means is not known here
+    count = 64 if classes is None else 6 * classes
+    facts["samples"] = {"count": count, "temperature": facts.get("samples", {}).get("temperature", 1.0)}
+    labels = None if classes is None else [i % classes for i in range(count)]
+    samples = flow.sample(count, labels, temperature=facts["samples"]["temperature"], seed=0)
+    write_atomically(
+        folder / "samples.png", lambda path: plots.image_grid(samples, path=path, columns=classes or 16)
+    )

@@ -1,0 +1,77 @@
+"""The places that pretrained models come from."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import re
+import urllib.parse
+import urllib.request
+
+from flowzoo.registry.errors import RegistryError
+
+FOLDER = "pretrained"
+
+
+def hub():
+    """`$FLOWZOO_HUB`: an address (str), a local folder (Path), or None where it is not set."""
+    value = os.environ.get("FLOWZOO_HUB")
+    if not value:
+        return None
+    if re.match("https?://", value):
+        return value.rstrip("/")
+    if "://" in value:
+        raise RegistryError(f"FLOWZOO_HUB must be an http(s) address or a local folder; got {value!r}.")
+    return pathlib.Path(value).expanduser()
+
+
+def checkout():
+    """The `pretrained` folder of the checkout that this package runs in, or None."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    folder = root / FOLDER
+    return folder if (root / "pyproject.toml").is_file() and folder.is_dir() else None
+
+
+def cache():
+    """The folder that downloads are kept in: `$FLOWZOO_HOME`, or the platform's for a user's caches."""
+    import platformdirs
+
+    home = os.environ.get("FLOWZOO_HOME")
+    return pathlib.Path(home).expanduser() if home else pathlib.Path(platformdirs.user_cache_dir("flowzoo"))
+
+
+def installed_from():
+    """Where pip installed this package from, as it records it (PEP 610), or None.
+
+    Returns: the `pretrained` folder (Path) of a local checkout, or the address (str) of that
+        folder's raw files in the very commit of an install from GitHub.
+    """
+    try:
+        record = importlib.metadata.distribution("flowzoo").read_text("direct_url.json")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return _place(json.loads(record)) if record else None
+
+
+def _place(record):
+    url = urllib.parse.urlparse(record["url"])
+    subdirectory = record.get("subdirectory", "").strip("/")
+    if url.scheme == "file" and "archive_info" not in record:
+        folder = pathlib.Path(urllib.request.url2pathname(url.path)) / subdirectory / FOLDER
+        return folder if folder.is_dir() else None
+    commit = record.get("vcs_info", {}).get("commit_id")
+    repository = re.fullmatch(r"/([^/]+)/([^/]+?)(\.git)?/?", url.path)
+    if url.hostname == "github.com" and commit and repository:
+        parts = [repository[1], repository[2], commit, *filter(None, [subdirectory]), FOLDER]
+        return "https://raw.githubusercontent.com/" + "/".join(parts)
+    return None
+
+
+def public_address():
+    """The address under [project.urls] Weights in pyproject.toml, or None until there is one."""
+    try:
+        urls = importlib.metadata.metadata("flowzoo").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    named = dict(url.split(", ", 1) for url in urls)
+    return named["Weights"].rstrip("/") if "Weights" in named else None
