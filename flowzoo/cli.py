@@ -1,11 +1,10 @@
-"""The command line: flowzoo list, info, sample, evaluate, train."""
+"""The command line: flowzoo list, info, sample, evaluate, train, download, verify, cache, publish."""
 
 import pathlib
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 app = typer.Typer(
@@ -20,27 +19,40 @@ DataDir = Annotated[str | None, typer.Option(help="TFDS data folder; by default 
 @app.command("list")
 def list_command():
     """Show the pretrained models."""
-    from flowzoo.registry.folder import info, list_models
+    from flowzoo.registry.index import info, list_models
 
-    table = Table("name", "model", "data", "parameters", "bits/dim", "size")
+    table = Table("name", "model", "data", "parameters", "bits/dim", "size", "cached")
     for name in list_models():
         facts = info(name)
-        trained = "weights" in facts
+        weights, bits = facts.get("weights"), facts.get("metrics", {}).get("bits_per_dim")
         table.add_row(
             name,
             facts["class"],
-            facts["data"]["name"],
-            f"{facts['parameters']:,}" if trained else "–",
-            f"{facts['metrics']['bits_per_dim']:.3f}" if trained else "not trained",
-            f"{facts['weights']['bytes'] / 1e6:.1f} MB" if trained else "–",
+            str(facts.get("data", {}).get("name", "–")),
+            f"{facts['parameters']:,}" if isinstance(facts.get("parameters"), int) else "–",
+            f"{bits:.3f}" if isinstance(bits, (int, float)) else "–" if weights else "not trained",
+            f"{weights['bytes'] / 1e6:.1f} MB" if weights else "–",
+            _stored(facts) if weights else "–",
         )
     console.print(table)
+
+
+def _stored(facts):
+    """Where the weights lie on this machine, unchecked."""
+    from flowzoo.registry import sources
+    from flowzoo.registry.download import cache_path
+
+    for where, place in (("hub", sources.hub()), ("checkout", sources.checkout())):
+        file = facts["weights"]["file"]
+        if isinstance(place, pathlib.Path) and (place / facts["name"] / file).is_file():
+            return where
+    return "yes" if cache_path(facts).is_file() else "no"
 
 
 @app.command()
 def info(name: Name):
     """Show what the model card knows."""
-    from flowzoo.registry.folder import info as read
+    from flowzoo.registry.index import info as read
 
     console.print_json(data=read(name))
 
@@ -75,9 +87,11 @@ def sample(
 @app.command()
 def evaluate(name: Name, data_dir: DataDir = None):
     """Measure a model on its test data again, beside its card's figures."""
+    from rich.progress import Progress
+
     with Progress(console=console) as progress:
         task = progress.add_task(f"Evaluating {name}", total=None)
-        from flowzoo.registry.folder import info as read
+        from flowzoo.registry.index import info as read
         from flowzoo.registry.train import evaluate_pretrained
 
         card = read(name).get("metrics", {})
@@ -113,6 +127,79 @@ def train(
     out = out or pathlib.Path(pathlib.Path(name).name)
     facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate)
     console.print(f"{facts['name']} is in {out}: {facts['metrics']['bits_per_dim']:.3f} bits/dim")
+
+
+@app.command()
+def download(name: Name):
+    """Fetch a model's weights for offline use."""
+    from flowzoo.registry.download import find_weights
+    from flowzoo.registry.index import look_up
+
+    facts, folder = look_up(name)
+    if "weights" not in facts:
+        raise ValueError(f"{facts['name']} has no trained weights to download.")
+    console.print(f"{facts['name']} is in {find_weights(facts, folder)}", soft_wrap=True)
+
+
+@app.command()
+def verify(
+    name: Annotated[str | None, typer.Argument(help="A model of `flowzoo list`, or a folder.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every model that has weights.")] = False,
+):
+    """Hash weights again, and compare the log-density of eight fixed inputs with the stored one."""
+    from flowzoo.registry.index import info as read
+    from flowzoo.registry.index import list_models
+
+    if (name is None) != every:
+        raise ValueError("Give the name of a model, or --all.")
+    failed = []
+    for each in [model for model in list_models() if "weights" in read(model)] if every else [name]:
+        with console.status(f"Verifying {each}"):
+            from flowzoo.registry.fingerprint import verify as check
+
+            try:
+                difference = check(each)
+            except ValueError as error:
+                failed.append(each)
+                console.print(f"{each}: [bold red]failed[/]: {error}", soft_wrap=True, highlight=False)
+            else:
+                console.print(f"{each}: sha256 right, fingerprint within {difference:.1e}")
+    if failed:
+        raise ValueError(f"Not verified: {', '.join(failed)}.")
+
+
+@app.command()
+def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what was downloaded.")] = False):
+    """Show the folder that downloads are kept in, or empty it."""
+    from flowzoo.registry import sources
+
+    if clear:
+        from flowzoo.registry.download import clear_cache
+
+        console.print(f"Freed {clear_cache() / 1e6:.1f} MB")
+    console.print(sources.cache(), soft_wrap=True)
+
+
+@app.command()
+def publish(
+    folder: Annotated[pathlib.Path, typer.Argument(help="The model's folder.")],
+    source: Annotated[
+        pathlib.Path | None, typer.Option("--from", help="A .keras file whose flow goes into the folder.")
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="Of stored weights, float16 or float32.")] = None,
+):
+    """Complete a model's folder (weights, hashes, fingerprint, samples, card) so that it can be served."""
+    with console.status(f"Publishing {folder}"):
+        from flowzoo.registry import publish as publishing
+
+        if source is None:
+            facts = publishing.publish(folder, dtype=dtype)
+        else:
+            import keras
+
+            flow = keras.models.load_model(source, compile=False)
+            facts = publishing.save_pretrained(flow, folder, dtype=dtype or "float16")
+    console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
 
 
 def main():

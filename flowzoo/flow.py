@@ -231,6 +231,15 @@ class Flow(LatentSpace, MaximumLikelihood):
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
         return self.log_prob(*inputs)
 
+    def save_pretrained(self, folder, **facts):
+        """Writes a flow of the catalogue as a folder that `flowzoo.load` takes.
+
+        The arguments are those of `flowzoo.registry.save_pretrained`.
+        """
+        from flowzoo.registry import save_pretrained  # the registry builds flows itself
+
+        return save_pretrained(self, folder, **facts)
+
     # Checks of input.
 
     def _data(self, x):

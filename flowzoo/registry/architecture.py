@@ -1,6 +1,7 @@
 """From the class and config in a `model.json` to a bare flow, refusing what is not to be trusted."""
 
 import inspect
+import itertools
 import math
 import re
 
@@ -119,7 +120,7 @@ def largest_size(config):
     convolutional = is_image and ("steps" in config or "levels" in config)
     ends = shape[-1] * 4**levels if convolutional else math.prod(shape)
     per_output = 3 * number("components") if config.get("components") else 2
-    inner = sum(a * b for a, b in zip(widths, widths[1:], strict=False))
+    inner = sum(a * b for a, b in itertools.pairwise(widths))
     if convolutional:
         inner += 9 * widths[0] ** 2
     kernel = 9 if convolutional else 1

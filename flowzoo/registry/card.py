@@ -1,6 +1,5 @@
 """The model card: README.md, made from model.json."""
 
-import pathlib
 import textwrap
 
 SPACES = {
@@ -11,72 +10,102 @@ SPACES = {
 }
 
 
-def write_card(folder, facts):
-    """Writes `folder/README.md` for a trained model."""
-    path = pathlib.Path(folder) / "README.md"
-    path.write_text(card(facts), encoding="utf-8")
-
-
 def card(facts):
-    """The text of a trained model's card."""
-    paper, data, metrics = facts["paper"], facts["data"], facts["metrics"]
-    weights = facts["weights"]
-    config = "\n".join(f"| `{key}` | `{value}` |" for key, value in facts["config"].items())
-    measured = (
-        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split, "
-        f"{facts['config'].get('bits', 8)} bits, {facts['config'].get('dequantization', 'uniform')} "
-        f"dequantisation, one draw of the noise an image, with the stored "
-        f"{weights['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
+    """The text of a trained model's card; sections that `facts` know nothing of are left out."""
+    return "\n\n".join(filter(None, (part(facts) for part in PARTS))) + "\n"
+
+
+def _head(facts):
+    return "\n\n".join(filter(None, [f"# {facts['name']}", facts.get("description")]))
+
+
+def _samples(facts):
+    if "samples" not in facts:
+        return ""
+    samples = facts["samples"]
+    by_class = ", a class a column" if _classes(facts) else ""
+    return (
+        "![samples](samples.png)\n\n"
+        f"{samples['count']} samples at temperature {samples['temperature']:g}, seed 0{by_class}."
     )
-    conditional = facts["config"].get("classes") is not None
-    by_class = ", a class a column" if conditional else ""
-    label, labels = (", context=7", ", context=[7] * 16") if conditional else ("", "")
-    return f"""# {facts["name"]}
 
-{facts["description"]}
 
-![samples](samples.png)
-
-{facts["samples"]["count"]} samples at temperature {facts["samples"]["temperature"]:g}, seed 0{by_class}.
-
-```python
+def _use(facts):
+    label, labels = (", context=7", ", context=[7] * 16") if _classes(facts) else ("", "")
+    is_image = len(_shape(facts)) == 3
+    drawn = "images" if is_image else "x"
+    if facts["config"].get("context_shape"):
+        label, labels = ", context=context", ", context=context"
+    density = f"bits = flow.bits_per_dim({drawn}{labels}, seed=0)"
+    if not is_image:
+        density = f"nats = flow.log_prob({drawn}{labels})"
+    return f"""```python
 import flowzoo
 
 flow = flowzoo.load("{facts["name"]}")
-images = flow.sample(16{label}, seed=0)
-bits = flow.bits_per_dim(images{labels}, seed=0)
-```
+{drawn} = flow.sample(16{label}, seed=0)
+{density}
+```"""
 
-## Measured
 
-{_wrapped(measured)}
+def _measured(facts):
+    if "metrics" not in facts:
+        return ""
+    metrics, data = facts["metrics"], facts["data"]
+    text = (
+        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split, "
+        f"{facts['config'].get('bits', 8)} bits, {facts['config'].get('dequantization', 'uniform')} "
+        f"dequantisation, one draw of the noise an image, with the stored "
+        f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
+    )
+    return f"""## Measured
+
+{_wrapped(text)}
 
 | figure | this model | paper |
 |---|---|---|
-{_metric_rows(metrics, paper.get("metrics", {}))}
+{_metric_rows(metrics, facts.get("paper", {}).get("metrics", {}))}"""
 
-## Model
 
-`flowzoo.{facts["class"]}`, {facts["parameters"]:,} trainable parameters, from *{paper["title"]}*
-({paper["authors"]}, {paper["year"]}, [arXiv:{paper["arxiv"]}](https://arxiv.org/abs/{paper["arxiv"]})).
+def _model(facts):
+    text = f"`flowzoo.{facts['class']}`, {facts['parameters']:,} trainable parameters"
+    if "paper" in facts:
+        paper = facts["paper"]
+        text += (
+            f", from *{paper['title']}*\n({paper['authors']}, {paper['year']}, "
+            f"[arXiv:{paper['arxiv']}](https://arxiv.org/abs/{paper['arxiv']}))"
+        )
+    rows = "\n".join(f"| `{key}` | `{value}` |" for key, value in facts["config"].items())
+    return f"## Model\n\n{text}.\n\n| argument | value |\n|---|---|\n{rows}"
 
-| argument | value |
-|---|---|
-{config}
 
-## Training
+def _weights(facts):
+    weights = facts["weights"]
+    licence = [f"Weights: {facts['licence']}."] if "licence" in facts else []
+    if "data" in facts:
+        licence.append(
+            f"Data: {facts['data']['name']}, {facts['data'].get('licence', 'licence not stated')}."
+        )
+    text = (
+        "## Weights and licence\n\n"
+        f"`{weights['file']}`: {weights['bytes']:,} bytes, {weights['dtype']}, sha256 "
+        f"`{weights['sha256']}`.\n`flowzoo verify {facts['name']}` hashes it again, and evaluates the "
+        "log-density of eight fixed inputs."
+    )
+    return "\n".join([text, " ".join(licence)]).rstrip()
 
-{_wrapped(_training(facts))}
 
-## Weights and licence
+def _limits(facts):
+    return f"## Limits\n\n{_wrapped(facts['limits'])}" if facts.get("limits") else ""
 
-`{weights["file"]}`: {weights["bytes"]:,} bytes, {weights["dtype"]}, sha256 `{weights["sha256"]}`.
-Weights: {facts["licence"]}. Data: {data["name"]}, {data["licence"]}.
 
-## Limits
+def _shape(facts):
+    shape = facts["config"]["event_shape"]
+    return shape if isinstance(shape, (list, tuple)) else [shape]
 
-{_wrapped(facts["limits"])}
-"""
+
+def _classes(facts):
+    return facts["config"].get("classes")
 
 
 def _wrapped(text):
@@ -84,10 +113,12 @@ def _wrapped(text):
 
 
 def _training(facts):
+    if "recipe" not in facts or "training" not in facts:
+        return ""
     recipe, training = facts["recipe"], facts["training"]
     mirrored = ", mirrored at random" if facts["data"].get("flip") else ""
     averaged = ", averaged over steps (EMA)," if recipe["optimizer"]["config"].get("use_ema") else ""
-    return (
+    text = (
         f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} images in "
         f"batches of {recipe['batch_size']}{mirrored}, {recipe['dtype_policy']}, "
         f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
@@ -97,6 +128,7 @@ def _training(facts):
         f"{training['hardware']} with Keras's {training['backend']} backend, "
         f"{training['examples_per_second']:.0f} images a second. `training.csv` has every epoch's losses."
     )
+    return f"## Training\n\n{_wrapped(text)}"
 
 
 def _metric_rows(metrics, of_paper):
@@ -108,3 +140,6 @@ def _metric_rows(metrics, of_paper):
             published = f"{of_paper[key]:.{digits}f}{unit}" if key in of_paper else "–"
             rows.append(f"| {label} | {metrics[key]:.{digits}f}{unit} | {published} |")
     return "\n".join(rows)
+
+
+PARTS = (_head, _samples, _use, _measured, _model, _training, _weights, _limits)

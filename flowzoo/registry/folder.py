@@ -87,7 +87,8 @@ def _check_weights(weights, origin):
         if key not in weights or not fits(weights[key]):
             raise RegistryError(
                 f"{key!r} of the weights in {origin} is {weights.get(key)!r}; expected are 'file', one of "
-                f"{', '.join(WEIGHTS_FILES)}, 'bytes', 'sha256' in hexadecimal, and 'dtype', float16 or float32."
+                f"{', '.join(WEIGHTS_FILES)}, 'bytes', 'sha256' in hexadecimal, and 'dtype', float16 or "
+                "float32."
             )
 
 
@@ -134,9 +135,11 @@ def check_file(path, weights):
     found = sha256(path)
     if found != weights["sha256"]:
         raise RegistryError(
-            f"The weights file {path} is damaged: its sha256 is {found}, but {weights['sha256']} was expected."
+            f"The weights file {path} is damaged: its sha256 is {found}, but "
+            f"{weights['sha256']} was expected."
         )
     if path.stat().st_size != weights["bytes"]:
         raise RegistryError(
-            f"The weights file {path} has {path.stat().st_size:,} bytes, but {weights['bytes']:,} were expected."
+            f"The weights file {path} has {path.stat().st_size:,} bytes, but "
+            f"{weights['bytes']:,} were expected."
         )
