@@ -55,8 +55,8 @@ def check_config(facts):
     for key, value in config.items():
         if key not in known:
             raise RegistryError(
-                f"Model {name!r} gives {facts['class']} an argument {key!r}, which it does not take; it takes "
-                f"{', '.join(known)}."
+                f"Model {name!r} gives {facts['class']} an argument {key!r}, which it does not take; it "
+                f"takes {', '.join(known)}."
             )
         nothing = value is None and (parameters[key].default is None or key in ("alpha", "normalization"))
         if not nothing and not is_kind(key, value):
@@ -72,8 +72,8 @@ def check_config(facts):
         most = min(most, max(5 * 10**7, 8 * facts["weights"]["bytes"]))
     if layers > MOST_LAYERS or weights > most:
         raise RegistryError(
-            f"Model {name!r} would be absurdly large: up to {layers:,} layers and {weights:,} weights, where at "
-            f"most {MOST_LAYERS:,} and {most:,} are expected."
+            f"Model {name!r} would be absurdly large: up to {layers:,} layers and {weights:,} weights, where "
+            f"at most {MOST_LAYERS:,} and {most:,} are expected."
         )
 
 

@@ -129,8 +129,8 @@ def download(url, facts):
             pooch.get_logger().setLevel("WARNING")
             fetcher.fetch(path.name, downloader=Resuming(part, weights["bytes"], facts["name"]))
             return path
-    except RegistryError:
-        raise
+    except Refused as error:
+        raise Unavailable(str(error)) from error
     except requests.RequestException as error:
         raise Unavailable(f"{url} cannot be downloaded: {error}") from error
     except OSError as error:
@@ -147,6 +147,10 @@ def download(url, facts):
         ) from error
     except ValueError as error:
         raise RegistryError(f"{url} is not the file that was expected, and was deleted: {error}") from error
+
+
+class Refused(Exception):
+    """An answer that asking again would not change: pooch does not retry after it."""
 
 
 class Resuming:
@@ -170,7 +174,7 @@ class Resuming:
                     self.part.unlink()
                     raise requests.ConnectionError("the server refused to go on; starting anew")
                 if 400 <= response.status_code < 500 and response.status_code not in (408, 429):
-                    raise Unavailable(f"{url} answers {response.status_code} {response.reason}.")
+                    raise Refused(f"{url} answers {response.status_code} {response.reason}.")
                 response.raise_for_status()
                 resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
                 self._write(response, have if response.status_code == 206 and resumed else 0)
@@ -183,21 +187,20 @@ class Resuming:
 
         columns = (TextColumn(self.name), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with (
-            open(self.part, "ab" if have else "wb") as file,
+            open(self.part, "ab" if have else "wb", buffering=0) as file,
             Progress(*columns, console=Console(stderr=True)) as progress,
         ):
             task = progress.add_task(self.name, total=self.size, completed=have)
-            for chunk in response.iter_content(2**16):
+            for chunk in response.iter_content(2**13):
                 have += len(chunk)
                 if have > self.size:
                     break
                 file.write(chunk)
                 progress.update(task, completed=have)
-            file.flush()
             os.fsync(file.fileno())
         if have > self.size:
             self.part.unlink()
-            raise Unavailable(f"{response.url} is larger than the {self.size:,} bytes that were expected.")
+            raise Refused(f"{response.url} is larger than the {self.size:,} bytes that were expected.")
         if have < self.size:
             raise requests.ConnectionError(f"the server stopped after {have:,} of {self.size:,} bytes")
 
