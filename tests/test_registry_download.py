@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def hub(published, tmp_path, monkeypatch):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         monkeypatch.setenv("FLOWZOO_HUB", server.address)
         monkeypatch.setenv("FLOWZOO_HOME", str(tmp_path / "home"))
-        monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+        monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
         yield server
         server.shutdown()
 
@@ -169,7 +170,7 @@ def test_a_truncated_cache_file_is_deleted_and_downloaded_again(hub, monkeypatch
 def test_an_unwritable_cache_is_told_of(hub, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FLOWZOO_HOME", str(tmp_path / "file" / "home"))
-    with pytest.raises(RegistryError, match="cannot be written.*Set FLOWZOO_HOME"):
+    with pytest.raises(RegistryError, match=r"cannot be written.*Set FLOWZOO_HOME"):
         flowzoo.load("tiny")
 
 
