@@ -92,7 +92,7 @@ def evaluate(name: Name, data_dir: DataDir = None):
     with Progress(console=console) as progress:
         task = progress.add_task(f"Evaluating {name}", total=None)
         from flowzoo.registry.index import info as read
-        from flowzoo.registry.train import evaluate_pretrained
+        from flowzoo.registry.recipe import evaluate_pretrained
 
         card = read(name).get("metrics", {})
         measured = evaluate_pretrained(
@@ -122,7 +122,7 @@ def train(
 ):
     """Train a model by its recipe, and write weights, card and samples."""
     console.print(f"Training {name}; interrupted, the same command goes on from its last epoch.")
-    from flowzoo.registry.train import train as train_by_recipe
+    from flowzoo.registry.recipe import train as train_by_recipe
 
     out = out or pathlib.Path(pathlib.Path(name).name)
     facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate)

@@ -15,7 +15,7 @@ from flowzoo import cli, plots, registry
 from flowzoo.registry.architecture import build
 from flowzoo.registry.folder import read_model_file
 from flowzoo.registry.index import local_folders
-from flowzoo.registry.train import EpochSeconds
+from flowzoo.registry.recipe import EpochSeconds
 
 RECIPE = {
     "name": "tiny-mnist",
@@ -122,7 +122,7 @@ def test_weights_are_stored_in_16_bits_without_optimizer_state(model_folder):
 
 
 def test_evaluating_again_gives_the_figures_of_the_card(model_folder, mock_mnist):
-    from flowzoo.registry.train import evaluate_pretrained
+    from flowzoo.registry.recipe import evaluate_pretrained
 
     card = read_model_file(model_folder)["metrics"]
     measured = evaluate_pretrained("tiny-mnist")
@@ -259,7 +259,7 @@ def spoil(folder, **changes):
 
 def test_weights_of_another_architecture_are_refused(model_folder):
     spoil(model_folder, config={**RECIPE["config"], "hidden_units": [9]})
-    with pytest.raises(ValueError, match="do not fit the model: .*tensor .* has shape"):
+    with pytest.raises(ValueError, match=r"do not fit the model: .*tensor .* has shape"):
         flowzoo.load("tiny-mnist")
 
 

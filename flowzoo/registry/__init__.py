@@ -6,10 +6,10 @@ from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info, list_models
 
 _WHERE = {
-    "evaluate": "flowzoo.registry.train",
+    "evaluate": "flowzoo.registry.recipe",
     "load": "flowzoo.registry.weights",
     "save_pretrained": "flowzoo.registry.publish",
-    "train": "flowzoo.registry.train",
+    "train": "flowzoo.registry.recipe",
     "verify": "flowzoo.registry.fingerprint",
 }
 
