@@ -1,14 +1,18 @@
 """flowzoo: normalizing flows for Keras 3, trained by `fit`, saved as `.keras`, loaded by name."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from flowzoo import registration
 from flowzoo.registry import info, list_models
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from flowzoo import base, callbacks, datasets, layers, metrics, networks, plots, registry
+    from flowzoo.flow import Flow
+    from flowzoo.models import IAF, MAF, NICE, Glow, RealNVP
+    from flowzoo.registry import load
 
-_MODULES = ("base", "callbacks", "datasets", "layers", "metrics", "models", "networks", "plots")
-_CLASSES = ("IAF", "MAF", "NICE", "Flow", "Glow", "RealNVP")
+__version__ = "0.1.0"
 
 __all__ = [
     "IAF",
@@ -30,14 +34,19 @@ __all__ = [
     "registry",
 ]
 
+_DEFINED_IN = {
+    "load": "registry",
+    "Flow": "flow",
+    **dict.fromkeys(("IAF", "MAF", "NICE", "Glow", "RealNVP"), "models"),
+}
+
 
 def __getattr__(name):
-    if name in _MODULES:
+    """Imports what is asked for, so that listing the zoo does not wait for Keras."""
+    if name in _DEFINED_IN:
+        return getattr(importlib.import_module(f"flowzoo.{_DEFINED_IN[name]}"), name)
+    if name in __all__:
         return importlib.import_module(f"flowzoo.{name}")
-    if name == "load":
-        return importlib.import_module("flowzoo.registry").load
-    if name in _CLASSES:
-        return getattr(importlib.import_module("flowzoo.flow" if name == "Flow" else "flowzoo.models"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -66,13 +66,13 @@ def check_config(facts):
     if "event_shape" not in config:
         raise RegistryError(f"Model {name!r} lacks 'event_shape' in its config.")
     full = {key: parameter.default for key, parameter in parameters.items()} | config
-    layers, weights = largest_size(full)
+    layers, weights = estimated_size(full)
     most = MOST_WEIGHTS
-    if "weights" in facts:  # a weight takes two bytes at least; the estimate is several times too high
-        most = min(most, max(5 * 10**7, 8 * facts["weights"]["bytes"]))
+    if "weights" in facts:  # a weight takes two bytes at least, and the estimate may be some times too high
+        most = min(most, max(5 * 10**7, 4 * facts["weights"]["bytes"]))
     if layers > MOST_LAYERS or weights > most:
         raise RegistryError(
-            f"Model {name!r} would be absurdly large: up to {layers:,} layers and {weights:,} weights, where "
+            f"Model {name!r} would be absurdly large: about {layers:,} layers and {weights:,} weights, where "
             f"at most {MOST_LAYERS:,} and {most:,} are expected."
         )
 
@@ -93,37 +93,37 @@ def is_kind(key, value):
     return key in FLAGS and isinstance(value, bool)
 
 
-def largest_size(config):
-    """Upper estimates of the numbers of layers and weights that a full config makes."""
+def estimated_size(config):
+    """About how many layers with weights a full config makes, and how many weights.
 
-    def number(key, default=1):
-        return config.get(key) or default
-
-    def sizes(key, default):
-        value = number(key, default)
-        return list(value) if isinstance(value, (list, tuple)) else [value]
-
-    shape = sizes("event_shape", 1)
-    context = math.prod(sizes("context_shape", 1)) + number("classes")
-    is_image = len(shape) == 3
-    levels = number("levels", 3)
-    if levels > 16:
-        return MOST_LAYERS + 1, 0
-    if "autoregressive_layers" in config:
-        depth, widths = number("autoregressive_layers") + 1, sizes("hidden_units", 64)
-    elif "steps" in config:
-        depth, widths = levels * number("steps"), [number("hidden_channels")]
-    elif is_image and "levels" in config:
-        depth, widths = 6 * levels * number("blocks", 4), [number("hidden_channels", 32) * 2**levels]
-    else:
-        depth, widths = number("couplings", 8), sizes("hidden_units", 64)
-    convolutional = is_image and ("steps" in config or "levels" in config)
-    ends = shape[-1] * 4**levels if convolutional else math.prod(shape)
-    per_output = 3 * number("components") if config.get("components") else 2
+    What is larger than an eighth and smaller than eight times the truth serves its purpose: not to
+    start what would fill the memory.
+    """
+    shape = _sizes(config["event_shape"])
+    context = math.prod(_sizes(config.get("context_shape") or 1))
+    images = len(shape) == 3
+    if images and "levels" in config:
+        levels = config["levels"] or 3
+        if levels > 16:
+            return math.inf, math.inf
+        channels = shape[-1] * 2 ** (levels + 1)
+        if "steps" in config:
+            width = config["hidden_channels"]
+            depth = levels * config["steps"]
+            each = width**2 + 9 * width * (2 * channels + context) + channels**2
+        else:
+            width = (config["hidden_channels"] or 32) * 2 ** (levels - 1)
+            blocks = config["blocks"] or 4
+            depth = 6 * levels * blocks
+            each = 18 * width**2 + 9 * width * (2 * channels + context) // blocks
+        return depth, depth * each + math.prod(shape) * (config.get("classes") or 0)
+    depth = config.get("autoregressive_layers") or config.get("couplings") or 8
+    widths = _sizes(config["hidden_units"] or 64)
+    ends = math.prod(shape)
+    outputs = ends * 3 * config["components"] if config.get("components") else 2 * ends
     inner = sum(a * b for a, b in itertools.pairwise(widths))
-    if convolutional:
-        inner += 9 * widths[0] ** 2
-    kernel = 9 if convolutional else 1
-    network = inner + kernel * (ends + context) * widths[0] + kernel * per_output * ends * widths[-1]
-    linear = ends**2 if "linear" in config else 0
-    return depth * (len(widths) + 1), depth * (network + linear) + math.prod(shape) * context
+    return depth * len(widths), depth * (inner + (ends + context) * widths[0] + outputs * widths[-1])
+
+
+def _sizes(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]

@@ -23,10 +23,12 @@ def _samples(facts):
     if "samples" not in facts:
         return ""
     samples = facts["samples"]
-    by_class = ", a class a column" if _classes(facts) else ""
+    arranged = ", a class a column" if _classes(facts) else ""
+    if len(_shape(facts)) == 1:
+        arranged = ", over the density"
     return (
         "![samples](samples.png)\n\n"
-        f"{samples['count']} samples at temperature {samples['temperature']:g}, seed 0{by_class}."
+        f"{samples['count']:,} samples at temperature {samples['temperature']:g}, seed 0{arranged}."
     )
 
 

@@ -32,35 +32,25 @@ def find_weights(facts, folder=None):
     Returns: a path whose content has the sha256 that `facts` name.
     Raises: RegistryError when no place has the file, and for content with another sha256.
     """
-    weights, name = facts["weights"], facts["name"]
+    name, weights = facts["name"], facts["weights"]
     if folder is not None:
-        places = [pathlib.Path(folder)]
-    else:
-        places = [
-            _join(place, name)
-            for place in (sources.hub(), sources.checkout(), cached, sources.installed_from(), _public())
-            if place is not None
-        ]
+        return in_folder(folder, weights)
+    cache, public = sources.cache(), sources.public_address()
     tried = []
-    for place in places:
-        if place is cached:
-            path = cached(facts)
-        elif isinstance(place, pathlib.Path):
-            path = place / weights["file"]
-            if path.is_file():
-                check_file(path, weights)
+    for place in (sources.hub(), sources.checkout(), cache, sources.installed_from(), public):
+        try:
+            if place == cache:
+                path = cached(facts)
+            elif isinstance(place, str):
+                path = download(f"{place}/{name}/{weights['file']}", facts)
             else:
-                tried.append(f"The weights file {path} is missing.")
-                path = None
+                path = place and in_folder(place / name, weights)
+        except Unavailable as error:
+            tried.append(str(error))
         else:
-            try:
-                path = download(f"{place}/{weights['file']}", facts)
-            except Unavailable as error:
-                tried.append(str(error))
-                path = None
-        if path is not None:
-            return path
-    if folder is None and _public() is None:
+            if path is not None:
+                return path
+    if public is None:
         tried.append(
             "flowzoo has no public address for weights yet: set FLOWZOO_HUB to an address or folder that "
             "holds them, or install flowzoo from its checkout (pip install -e)."
@@ -68,14 +58,16 @@ def find_weights(facts, folder=None):
     raise RegistryError(f"No weights of {name} are at hand. " + " ".join(tried))
 
 
-def _public():
-    return sources.public_address()
+def in_folder(folder, weights):
+    """The verified weights file in a local folder.
 
-
-def _join(place, name):
-    if place is cached:
-        return cached
-    return place / name if isinstance(place, pathlib.Path) else f"{place}/{name}"
+    Raises: Unavailable if it is missing, RegistryError if it is damaged.
+    """
+    path = pathlib.Path(folder) / weights["file"]
+    if not path.is_file():
+        raise Unavailable(f"The weights file {path} is missing.")
+    check_file(path, weights)
+    return path
 
 
 def cache_path(facts):

@@ -3,6 +3,9 @@
 import math
 import pathlib
 
+from keras import ops
+from matplotlib.figure import Figure
+
 from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
 from flowzoo.registry.card import card
@@ -95,20 +98,30 @@ def complete(flow, folder, facts):
     folder = pathlib.Path(folder)
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     facts["fingerprint"] = fingerprint(flow)
-    if flow.is_image_flow and flow.event_shape[-1] in (1, 3):
-        _draw_images(flow, folder, facts)
+    draw_samples(flow, folder, facts)
     write_model_file(folder, facts)
     write_text(folder / "README.md", card(facts))
 
 
-def _draw_images(flow, folder, facts):
+def draw_samples(flow, folder, facts):
+    """Writes samples.png, of images or of points on the plane, and tells `facts` how they were drawn."""
     classes = getattr(flow, "classes", None)
     if flow.context_shape is not None and classes is None:
         return  # what a context means is not known here
-    count = 64 if classes is None else 6 * classes
-    facts["samples"] = {"count": count, "temperature": facts.get("samples", {}).get("temperature", 1.0)}
-    labels = None if classes is None else [i % classes for i in range(count)]
-    samples = flow.sample(count, labels, temperature=facts["samples"]["temperature"], seed=0)
-    write_atomically(
-        folder / "samples.png", lambda path: plots.image_grid(samples, path=path, columns=classes or 16)
-    )
+    temperature = facts.get("samples", {}).get("temperature", 1.0)
+    path = folder / "samples.png"
+    if flow.is_image_flow and flow.event_shape[-1] in (1, 3):
+        count = 6 * classes if classes else 64
+        labels = [i % classes for i in range(count)] if classes else None
+        images = flow.sample(count, labels, temperature=temperature, seed=0)
+        write_atomically(path, lambda path: plots.image_grid(images, path=path, columns=classes or 16))
+    elif flow.event_shape == (2,):
+        count = 1000
+        points = ops.convert_to_numpy(flow.sample(count, temperature=temperature, seed=0))
+        figure = Figure(figsize=(4, 4), layout="tight")
+        limit = 1.1 * float(abs(points).max())
+        plots.density(flow, samples=points, limit=limit, axes=figure.subplots())
+        write_atomically(path, figure.savefig)
+    else:
+        return
+    facts["samples"] = {"count": count, "temperature": temperature}
