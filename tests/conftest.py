@@ -4,9 +4,16 @@ import os
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
+import threading
+import types
+
 import keras
 import matplotlib
 import pytest
+from helpers import perturb
+from hub_server import Hub
+
+import flowzoo
 
 matplotlib.use("Agg")
 
@@ -14,3 +21,25 @@ matplotlib.use("Agg")
 @pytest.fixture(autouse=True)
 def fixed_seed():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="session")
+def published(tmp_path_factory):
+    """A folder of pretrained models with one small model, "tiny"."""
+    folder = tmp_path_factory.mktemp("published")
+    flow = flowzoo.NICE(event_shape=4, couplings=2, hidden_units=(64, 64))
+    perturb(flow)
+    flow.save_pretrained(folder / "tiny", description="Small.", licence="Apache-2.0")
+    return folder
+
+
+@pytest.fixture
+def hub(published, tmp_path, monkeypatch):
+    """A server of `published` that FLOWZOO_HUB names, and an empty cache."""
+    with Hub(published) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("FLOWZOO_HUB", server.address)
+        monkeypatch.setenv("FLOWZOO_HOME", str(tmp_path / "home"))
+        monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
+        yield server
+        server.shutdown()

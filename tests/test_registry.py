@@ -53,22 +53,21 @@ def mock_mnist():
 
 
 @pytest.fixture(scope="module")
-def hub(tmp_path_factory, mock_mnist):
-    """A folder of pretrained models with one, trained on made-up data."""
-    hub = tmp_path_factory.mktemp("hub")
-    bare = hub / "tiny-mnist"
-    bare.mkdir()
-    (bare / "model.json").write_text(json.dumps(RECIPE))
-    registry.train(bare, bare, verbose=0)
-    return hub
+def trained(tmp_path_factory, mock_mnist):
+    """The folder of a model that was trained on made-up data."""
+    folder = tmp_path_factory.mktemp("trained") / "tiny-mnist"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(RECIPE))
+    registry.train(folder, folder, verbose=0)
+    return folder
 
 
 @pytest.fixture
-def model_folder(hub, tmp_path, monkeypatch):
+def model_folder(trained, tmp_path, monkeypatch):
     """A copy of the trained model, which a test may spoil, in the hub that is in use."""
     folder = tmp_path / "hub" / "tiny-mnist"
     folder.mkdir(parents=True)
-    for path in (hub / "tiny-mnist").iterdir():
+    for path in trained.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     monkeypatch.setenv("FLOWZOO_HUB", str(folder.parent))
     return folder

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from flowzoo.registry.errors import RegistryError
-from flowzoo.registry.folder import MODEL_FILE, read_model_file
+from flowzoo.registry.folder import MODEL_FILE, check_file, read_model_file
 
 
 def fetch_folder(address):
@@ -23,7 +23,14 @@ def fetch_folder(address):
         facts = read_model_file(folder)
         if "weights" in facts:
             commit = folder.name if re.fullmatch("[0-9a-f]{40}", folder.name) else revision
-            huggingface_hub.hf_hub_download(repository, facts["weights"]["file"], revision=commit)
+            file = facts["weights"]["file"]
+            path = pathlib.Path(huggingface_hub.hf_hub_download(repository, file, revision=commit))
+            try:
+                check_file(path, facts["weights"])
+            except RegistryError:
+                path.resolve().unlink()
+                path.unlink(missing_ok=True)
+                raise
     except RegistryError:
         raise
     except Exception as error:  # the Hub's own errors, and those of the network below them

@@ -39,9 +39,8 @@ def load(name_or_path, *, weights=True):
             f"{facts['name']} has no trained weights yet. Train it with `flowzoo train {facts['name']}`, "
             "or load its architecture with weights=False."
         )
-    path = find_weights(facts, folder)
     flow = build(facts)
-    read_weights(flow, path)
+    read_weights(flow, find_weights(facts, folder))
     return flow
 
 
