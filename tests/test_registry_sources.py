@@ -1,0 +1,209 @@
+"""Where pretrained models come from, and what importing flowzoo brings along."""
+
+import importlib.metadata
+import json
+import pathlib
+import shutil
+import types
+
+import numpy as np
+import pytest
+from helpers import numpy, run_python
+from hub_server import FILE
+
+import flowzoo
+from flowzoo.registry import RegistryError, sources
+from flowzoo.registry.download import cache_path, find_weights
+from flowzoo.registry.folder import read_model_file
+
+# The order of the places.
+
+
+@pytest.fixture
+def places(published, tmp_path, monkeypatch):
+    """Five places that may hold the small model; `fill(i)` puts it into one of them."""
+    facts = read_model_file(published / "tiny")
+    monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path / "hub"))
+    monkeypatch.setenv("FLOWZOO_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(sources, "checkout", lambda: tmp_path / "checkout")
+    monkeypatch.setattr(sources, "installed_from", lambda: tmp_path / "clone")
+    paths = [
+        tmp_path / "hub" / "tiny" / FILE,
+        tmp_path / "checkout" / "tiny" / FILE,
+        cache_path(facts),
+        tmp_path / "clone" / "tiny" / FILE,
+    ]
+
+    def fill(i):
+        paths[i].parent.mkdir(parents=True)
+        shutil.copy(published / "tiny" / FILE, paths[i])
+        return paths[i]
+
+    return types.SimpleNamespace(facts=facts, fill=fill)
+
+
+def test_places_are_asked_in_order(places, published):
+    for i in reversed(range(4)):
+        expected = places.fill(i)
+        assert find_weights(places.facts) == expected
+    assert find_weights(places.facts, published / "tiny") == published / "tiny" / FILE
+
+
+def test_no_place_has_the_weights(places, tmp_path):
+    with pytest.raises(RegistryError) as failure:
+        find_weights(places.facts)
+    message = str(failure.value)
+    assert message.startswith("No weights of tiny are at hand.")
+    for place in ("hub", "checkout", "clone"):
+        assert f"{tmp_path / place / 'tiny' / FILE} is missing" in message
+    assert "no public address for weights yet: set FLOWZOO_HUB" in message
+
+
+def test_the_public_address_is_asked_last(places, hub, monkeypatch):
+    monkeypatch.delenv("FLOWZOO_HUB")
+    metadata = types.SimpleNamespace(
+        get_all=lambda key: ["Repository, https://example.org", f"Weights, {hub.address}/"]
+    )
+    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: metadata)
+    assert find_weights(places.facts) == cache_path(places.facts)
+    assert len(hub.ranges) == 1
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"url": "file://{clone}", "dir_info": {}}, "{clone}/pretrained"),
+        ({"url": "file://{clone}", "dir_info": {"editable": True}}, "{clone}/pretrained"),
+        ({"url": "file://{clone}/dist/flowzoo.whl", "archive_info": {}}, None),
+        ({"url": "file:///nowhere", "dir_info": {}}, None),
+        (
+            {"url": "https://github.com/owner/repo.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+            "https://raw.githubusercontent.com/owner/repo/c0ffee/pretrained",
+        ),
+        (
+            {"url": "ssh://git@github.com/owner/repo", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+            "https://raw.githubusercontent.com/owner/repo/c0ffee/pretrained",
+        ),
+        (
+            {
+                "url": "https://github.com/owner/repo",
+                "subdirectory": "python",
+                "vcs_info": {"vcs": "git", "commit_id": "c0ffee"},
+            },
+            "https://raw.githubusercontent.com/owner/repo/c0ffee/python/pretrained",
+        ),
+        ({"url": "https://example.org/a/b.git", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}, None),
+    ],
+)
+def test_what_pip_records_says_where_from(tmp_path, monkeypatch, record, expected):
+    clone = tmp_path / "a clone"
+    (clone / "pretrained").mkdir(parents=True)
+    record["url"] = record["url"].format(clone=str(clone).replace(" ", "%20"))
+    distribution = types.SimpleNamespace(read_text=lambda name: json.dumps(record))
+    monkeypatch.setattr(importlib.metadata, "distribution", lambda name: distribution)
+    found = sources.installed_from()
+    assert found is None if expected is None else str(found) == expected.format(clone=clone)
+
+
+def test_hubs_that_are_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("FLOWZOO_HUB", "ftp://example.org")
+    with pytest.raises(RegistryError, match="must be an http.s. address or a local folder; got 'ftp:"):
+        flowzoo.load("tiny")
+    monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path / "nowhere"))
+    with pytest.raises(RegistryError, match="No pretrained model is called 'tiny'"):
+        flowzoo.load("tiny")
+
+
+def test_a_model_must_be_called_as_its_folder(published, tmp_path, monkeypatch):
+    shutil.copytree(published / "tiny", tmp_path / "other")
+    monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path))
+    with pytest.raises(RegistryError, match="The model in the folder 'other' calls itself 'tiny'"):
+        flowzoo.load("other")
+
+
+# The Hugging Face Hub, by a server that answers as it does.
+
+
+@pytest.fixture
+def hugging_face(hub, tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hugging_face"))
+    return hub
+
+
+def test_models_of_the_hugging_face_hub(hugging_face, published, tmp_path):
+    flow = flowzoo.load("hf://user/tiny")
+    expected = numpy(flowzoo.load(published / "tiny").log_prob(np.ones((2, 4))))
+    np.testing.assert_array_equal(numpy(flow.log_prob(np.ones((2, 4)))), expected)
+    assert flowzoo.info("hf://user/tiny@main")["class"] == "NICE"
+    assert len(hugging_face.ranges) == 1
+
+
+def test_damaged_models_of_the_hugging_face_hub(hugging_face, tmp_path):
+    hugging_face.faults = ["wrong byte"]
+    with pytest.raises(RegistryError, match=r"its sha256 is \w{64}, but \w{64} was expected"):
+        flowzoo.load("hf://user/tiny")
+    assert not list((tmp_path / "hugging_face").rglob(FILE))
+    flowzoo.load("hf://user/tiny")
+    with pytest.raises(RegistryError, match="hf://user/none cannot be downloaded"):
+        flowzoo.load("hf://user/none")
+    with pytest.raises(RegistryError, match="Expected hf://user/model"):
+        flowzoo.load("hf://user")
+
+
+# Importing.
+
+
+def test_listing_the_zoo_imports_nothing_heavy():
+    code = """
+import sys
+import flowzoo
+names = flowzoo.list_models()
+assert names == sorted(names)
+for name in names:
+    flowzoo.info(name)
+import flowzoo.cli
+heavy = {"keras", "tensorflow", "jax", "numpy", "matplotlib", "h5py", "pooch", "requests"}
+print(sorted(heavy & set(sys.modules)))
+assert {"Glow", "load", "layers"} <= set(dir(flowzoo))
+"""
+    assert run_python(code).strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import flowzoo, keras",
+        "import flowzoo, tensorflow_datasets",
+        "from flowzoo.layers import coupling",
+    ],
+)
+def test_classes_are_known_to_keras_however_they_are_imported(imports):
+    code = f"{imports}\nimport keras\nprint('flowzoo>Glow' in keras.saving.get_custom_objects())"
+    assert run_python(code).strip() == "True"
+
+
+def test_names_that_the_package_has_not():
+    with pytest.raises(AttributeError, match="module 'flowzoo' has no attribute 'Nice'"):
+        flowzoo.Nice  # noqa: B018
+    assert all(getattr(flowzoo, name) is not None for name in flowzoo.__all__)
+
+
+# The models that flowzoo ships.
+
+CHECKOUT = pathlib.Path(__file__).parents[1] / "pretrained"
+
+
+@pytest.mark.skipif(not CHECKOUT.is_dir(), reason="the checkout's pretrained models are not here")
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.json")))
+def test_shipped_cards_say_what_their_facts_say(name):
+    from flowzoo.registry.card import card
+
+    facts = read_model_file(CHECKOUT / name)
+    if "weights" not in facts:
+        pytest.skip("not trained yet")
+    assert (CHECKOUT / name / "README.md").read_text(encoding="utf-8") == card(facts)
+    assert flowzoo.registry.verify(CHECKOUT / name) < 1e-3
