@@ -19,18 +19,22 @@ DataDir = Annotated[str | None, typer.Option(help="TFDS data folder; by default 
 @app.command("list")
 def list_command():
     """Show the pretrained models."""
+    from flowzoo.registry.card import headline
     from flowzoo.registry.index import info, list_models
 
-    table = Table("name", "model", "data", "parameters", "bits/dim", "size", "cached")
+    table = Table(box=None)
+    for heading in ("name", "model", "data", "parameters", "metric", "size", "cached"):
+        right = heading in ("parameters", "metric", "size")
+        table.add_column(heading, no_wrap=True, justify="right" if right else "left")
     for name in list_models():
         facts = info(name)
-        weights, bits = facts.get("weights"), facts.get("metrics", {}).get("bits_per_dim")
+        weights = facts.get("weights")
         table.add_row(
             name,
             facts["class"],
             str(facts.get("data", {}).get("name", "–")),
-            f"{facts['parameters']:,}" if isinstance(facts.get("parameters"), int) else "–",
-            f"{bits:.3f}" if isinstance(bits, (int, float)) else "–" if weights else "not trained",
+            f"{facts['parameters'] / 1e6:.2f} M" if isinstance(facts.get("parameters"), int) else "–",
+            headline(facts) if weights else "not trained",
             f"{weights['bytes'] / 1e6:.1f} MB" if weights else "–",
             _stored(facts) if weights else "–",
         )
@@ -122,11 +126,12 @@ def train(
 ):
     """Train a model by its recipe, and write weights, card and samples."""
     console.print(f"Training {name}; interrupted, the same command goes on from its last epoch.")
+    from flowzoo.registry.card import headline
     from flowzoo.registry.recipe import train as train_by_recipe
 
     out = out or pathlib.Path(pathlib.Path(name).name)
     facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate)
-    console.print(f"{facts['name']} is in {out}: {facts['metrics']['bits_per_dim']:.3f} bits/dim")
+    console.print(f"{facts['name']} is in {out}: {headline(facts)}")
 
 
 @app.command()

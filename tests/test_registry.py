@@ -2,6 +2,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 import flowzoo
 from flowzoo import cli, plots, registry
+from flowzoo.registry import sources
 from flowzoo.registry.architecture import build
 from flowzoo.registry.folder import read_model_file
 from flowzoo.registry.index import local_folders
@@ -344,6 +346,65 @@ def test_command_train_writes_a_model(model_folder, tmp_path, mock_mnist):
     assert result.exit_code == 0, result.output
     assert read_model_file(out)["recipe"]["epochs"] == 1
     assert "bits/dim" in result.output
+
+
+def test_commands_download_verify_and_clear(hub, tmp_path):
+    result = run("download", "tiny")
+    assert result.exit_code == 0, result.output
+    [path] = tmp_path.glob("home/tiny/*.model.weights.h5")
+    assert str(path) in result.output
+    assert len(hub.ranges) == 1
+    (tmp_path / "home" / "tiny" / "mine.txt").write_text("not flowzoo's")
+
+    verified = run("verify", "tiny")
+    assert verified.exit_code == 0, verified.output
+    assert re.search(r"tiny: sha256 right, fingerprint within \d", verified.output)
+    assert len(hub.ranges) == 1
+
+    assert str(tmp_path / "home") in run("cache").output
+    assert path.exists()
+    cleared = run("cache", "--clear")
+    assert re.search(r"Freed 0\.\d MB", cleared.output)
+    assert {each.name for each in (tmp_path / "home" / "tiny").iterdir()} == {"mine.txt"}
+
+
+def test_command_verify_names_every_model_that_fails(published, tmp_path, monkeypatch):
+    for name in ("good", "bad"):
+        shutil.copytree(published / "tiny", tmp_path / name)
+        spoil(tmp_path / name, name=name)
+    spoil(tmp_path / "bad", fingerprint=[0.0] * 8)
+    monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path))
+    monkeypatch.setattr(sources, "checkout", lambda: None)
+    result = run("verify", "--all")
+    assert "good: sha256 right" in result.output
+    assert "bad: failed: bad gives other densities" in result.output
+    assert "Not verified: bad." in str(result.exception)
+    assert "Give the name of a model, or --all" in str(run("verify").exception)
+
+
+def test_command_publish_completes_a_folder(tmp_path):
+    flow = flowzoo.NICE(event_shape=2, couplings=2, hidden_units=(8,))
+    flow.compile(optimizer="adam")
+    flow.fit(np.random.default_rng(0).normal(size=(64, 2)), verbose=0)
+    flow.save(tmp_path / "flow.keras")
+    folder = tmp_path / "plane"
+    result = run("publish", folder, "--from", tmp_path / "flow.keras", "--dtype", "float32")
+    assert result.exit_code == 0, result.output
+    x = np.ones((3, 2))
+    np.testing.assert_allclose(numpy(flowzoo.load(folder).log_prob(x)), numpy(flow.log_prob(x)), rtol=1e-5)
+
+    spoil(folder, description="Said later.")
+    (folder / "samples.png").unlink()
+    assert run("publish", folder, "--dtype", "float16").exit_code == 0
+    assert "Said later." in (folder / "README.md").read_text()
+    assert read_model_file(folder)["weights"]["dtype"] == "float16"
+    assert {path.name for path in folder.iterdir()} == {
+        "README.md",
+        "model.json",
+        "model.weights.h5",
+        "samples.png",
+    }
+    assert flowzoo.registry.verify(folder) == 0
 
 
 def test_command_errors_are_one_message_without_a_traceback(model_folder, monkeypatch, capsys, tmp_path):

@@ -43,10 +43,16 @@ def spoil_config(folder, **changes):
         ({"couplings": True}, "couplings=True, which is of a wrong type or size"),
         ({"couplings": 10**6}, "couplings=1000000, which is of a wrong type or size"),
         ({"couplings": 60000}, "would be absurdly large: about 120,000 layers"),
-        ({"hidden_units": [60000, 60000]}, r"would be absurdly large: about 4 layers and 7,2\d\d,\d\d\d,\d\d\d"),
+        (
+            {"hidden_units": [60000, 60000]},
+            r"would be absurdly large: about 4 layers and 7,2\d\d,\d\d\d,\d\d\d",
+        ),
         ({"event_shape": [4, -1]}, r"event_shape=\[4, -1\], which is of a wrong type or size"),
         ({"event_shape": None}, "event_shape=None, which is of a wrong type or size"),
-        ({"activation": {"class_name": "Lambda"}}, "activation={'class_name': 'Lambda'}, which is of a wrong"),
+        (
+            {"activation": {"class_name": "Lambda"}},
+            "activation={'class_name': 'Lambda'}, which is of a wrong",
+        ),
         ({"activation": "nothing"}, "NICE cannot be built from the config of tiny: .*nothing"),
         ({"couplings": 1}, "do not fit the model"),
     ],
@@ -109,7 +115,9 @@ def test_no_model_of_the_catalogue_is_thought_absurd(name):
     flow = (MODELS | IMAGE_MODELS)[name]()
     if type(flow).__name__ not in flowzoo.models.__all__:
         pytest.skip("not of the catalogue")
-    config = {key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")}
+    config = {
+        key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
+    }
     config = json.loads(json.dumps(config))
     check_config({"name": name, "class": type(flow).__name__, "config": config, "weights": {"bytes": 1}})
     _, weights = estimated_size(config)
@@ -191,7 +199,10 @@ def pickled(file):
         (replace(shape=(3, 3)), r"tensor \S+ in .* has shape \(3, 3\), but the model's has \("),
         (replace(dtype="int32", value=1), "is of dtype int32, but the model's is float32"),
         (replace(value=np.nan), "has NaN or infinite values"),
-        (lambda file: file.create_dataset("extra", data=[1.0]), "the file has the tensor extra, which the model"),
+        (
+            lambda file: file.create_dataset("extra", data=[1.0]),
+            "the file has the tensor extra, which the model",
+        ),
         (lambda file: file.pop(tensors(file)[0]), "the file lacks the tensor"),
         (link("external"), "is a link, which weights must not have"),
         (link("soft"), "is a link, which weights must not have"),
@@ -242,7 +253,7 @@ def test_saving_again_keeps_what_the_folder_says(tmp_path):
 
 def test_what_cannot_be_published(tmp_path):
     flow = flowzoo.Flow([flowzoo.layers.Permutation("reverse")], event_shape=2)
-    with pytest.raises(ValueError, match="writes flows of the catalogue, .* got Flow"):
+    with pytest.raises(ValueError, match=r"writes flows of the catalogue, .* got Flow"):
         flow.save_pretrained(tmp_path / "flow")
     nice = flowzoo.NICE(event_shape=2, hidden_units=(8,))
     with pytest.raises(ValueError, match="A model's name has letters"):

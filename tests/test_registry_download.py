@@ -19,6 +19,7 @@ import flowzoo
 from flowzoo.registry import RegistryError, download
 from flowzoo.registry.folder import read_model_file
 
+
 def cached_file():
     [path] = (pathlib.Path(os.environ["FLOWZOO_HOME"]) / "tiny").glob(f"*.{FILE}")
     return path
@@ -155,6 +156,7 @@ def test_weights_files_of_other_names_are_refused(published, tmp_path, file):
 def test_mutated_models_load_or_are_refused():
     from fuzz_registry import fuzz
 
-    found = fuzz(20, seed=1)
-    assert sum(found.values()) == 20
-    assert found["refused"]
+    found = fuzz(100, seed=1)
+    assert found["loaded"] + found["refused"] == 100
+    assert found["loaded"] > 10
+    assert found["refused"] > 10

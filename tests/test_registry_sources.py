@@ -107,7 +107,7 @@ def test_what_pip_records_says_where_from(tmp_path, monkeypatch, record, expecte
 
 def test_hubs_that_are_none(monkeypatch, tmp_path):
     monkeypatch.setenv("FLOWZOO_HUB", "ftp://example.org")
-    with pytest.raises(RegistryError, match="must be an http.s. address or a local folder; got 'ftp:"):
+    with pytest.raises(RegistryError, match=r"must be an http\(s\) address or a local folder; got 'ftp:"):
         flowzoo.load("tiny")
     monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path / "nowhere"))
     with pytest.raises(RegistryError, match="No pretrained model is called 'tiny'"):

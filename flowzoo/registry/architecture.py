@@ -101,8 +101,7 @@ def estimated_size(config):
     """
     shape = _sizes(config["event_shape"])
     context = math.prod(_sizes(config.get("context_shape") or 1))
-    images = len(shape) == 3
-    if images and "levels" in config:
+    if "steps" in config or (len(shape) == 3 and "levels" in config):
         levels = config["levels"] or 3
         if levels > 16:
             return math.inf, math.inf

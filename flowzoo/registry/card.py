@@ -6,13 +6,26 @@ SPACES = {
     "log_likelihood_pixels": "log-likelihood, pixels in [0, 256)",
     "log_likelihood_unit": "log-likelihood, pixels / 256",
     "log_likelihood_logit": "log-likelihood, logit space",
-    "bits_per_dim": "bits/dim",
+    "bits_per_dim": "negative log-likelihood",
 }
 
 
 def card(facts):
     """The text of a trained model's card; sections that `facts` know nothing of are left out."""
     return "\n\n".join(filter(None, (part(facts) for part in PARTS))) + "\n"
+
+
+def headline(facts):
+    """The first figure that a model is told by, such as "3.863 bits/dim", or "–"."""
+    metrics = facts.get("metrics", {})
+    for key in ("bits_per_dim", *SPACES):
+        if isinstance(metrics.get(key), (int, float)):
+            return _figure(key, metrics[key])
+    return "–"
+
+
+def _figure(key, value):
+    return f"{value:.3f} bits/dim" if key == "bits_per_dim" else f"{value:.1f} nats"
 
 
 def _head(facts):
@@ -137,10 +150,8 @@ def _metric_rows(metrics, of_paper):
     rows = []
     for key, label in SPACES.items():
         if key in metrics:
-            unit = "" if key == "bits_per_dim" else " nats"
-            digits = 3 if key == "bits_per_dim" else 1
-            published = f"{of_paper[key]:.{digits}f}{unit}" if key in of_paper else "–"
-            rows.append(f"| {label} | {metrics[key]:.{digits}f}{unit} | {published} |")
+            published = _figure(key, of_paper[key]) if key in of_paper else "–"
+            rows.append(f"| {label} | {_figure(key, metrics[key])} | {published} |")
     return "\n".join(rows)
 
 
