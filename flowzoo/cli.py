@@ -77,6 +77,7 @@ def sample(
         raise ValueError(f"--out must name a .png file; got {out}.")
     if not out.parent.is_dir():
         raise ValueError(f"--out lies in the folder {out.parent}, which does not exist.")
+    _fetch(name)
     with console.status(f"Loading {name}") as status:
         from flowzoo import plots, registry
 
@@ -93,6 +94,7 @@ def evaluate(name: Name, data_dir: DataDir = None):
     """Measure a model on its test data again, beside its card's figures."""
     from rich.progress import Progress
 
+    _fetch(name)
     with Progress(console=console) as progress:
         task = progress.add_task(f"Evaluating {name}", total=None)
         from flowzoo.registry.index import info as read
@@ -137,13 +139,15 @@ def train(
 @app.command()
 def download(name: Name):
     """Fetch a model's weights for offline use."""
+    console.print(f"{name} is in {_fetch(name)}", soft_wrap=True)
+
+
+def _fetch(name):
+    """Where the weights are, downloaded if need be: under their own progress bar, before another runs."""
     from flowzoo.registry.download import find_weights
     from flowzoo.registry.index import look_up
 
-    facts, folder = look_up(name)
-    if "weights" not in facts:
-        raise ValueError(f"{facts['name']} has no trained weights to download.")
-    console.print(f"{facts['name']} is in {find_weights(facts, folder)}", soft_wrap=True)
+    return find_weights(*look_up(name))
 
 
 @app.command()
@@ -159,16 +163,17 @@ def verify(
         raise ValueError("Give the name of a model, or --all.")
     failed = []
     for each in [model for model in list_models() if "weights" in read(model)] if every else [name]:
-        with console.status(f"Verifying {each}"):
-            from flowzoo.registry.fingerprint import verify as check
+        try:
+            _fetch(each)
+            with console.status(f"Verifying {each}"):
+                from flowzoo.registry.fingerprint import verify as check
 
-            try:
                 difference = check(each)
-            except ValueError as error:
-                failed.append(each)
-                console.print(f"{each}: [bold red]failed[/]: {error}", soft_wrap=True, highlight=False)
-            else:
-                console.print(f"{each}: sha256 right, fingerprint within {difference:.1e}")
+        except ValueError as error:
+            failed.append(each)
+            console.print(f"{each}: [bold red]failed[/]: {error}", soft_wrap=True, highlight=False)
+        else:
+            console.print(f"{each}: sha256 right, fingerprint within {difference:.1e}")
     if failed:
         raise ValueError(f"Not verified: {', '.join(failed)}.")
 

@@ -25,14 +25,20 @@ def find_weights(facts, folder=None):
     """The verified weights file of a model.
 
     Arguments:
-        facts: of its `model.json`, with "weights".
+        facts: of its `model.json`.
         folder: the only place to look, or None to ask, in turn, `$FLOWZOO_HUB`, the checkout, the
             cache, where the package was installed from, and the project's public address.
 
     Returns: a path whose content has the sha256 that `facts` name.
-    Raises: RegistryError when no place has the file, and for content with another sha256.
+    Raises: RegistryError when the model is not trained yet, when no place has the file, and for
+        content with another sha256.
     """
-    name, weights = facts["name"], facts["weights"]
+    name, weights = facts["name"], facts.get("weights")
+    if weights is None:
+        raise RegistryError(
+            f"{name} has no trained weights yet. Train it with `flowzoo train {name}`, or load its "
+            "architecture with weights=False."
+        )
     if folder is not None:
         return in_folder(folder, weights)
     cache, public = sources.cache(), sources.public_address()
@@ -233,7 +239,11 @@ def fetch_model_file(address, name):
             if response.status_code == 404:
                 return None
             response.raise_for_status()
-            content = next(response.iter_content(LARGEST_MODEL_FILE + 1), b"")
+            content = b""
+            for chunk in response.iter_content(2**16):
+                content += chunk
+                if len(content) > LARGEST_MODEL_FILE:
+                    break
     except requests.RequestException as error:
         if kept.is_file():
             return parse_model_file(kept.read_bytes(), kept)

@@ -32,15 +32,9 @@ def load(name_or_path, *, weights=True):
         True
     """
     facts, folder = look_up(name_or_path)
-    if not weights:
-        return build(facts)
-    if "weights" not in facts:
-        raise RegistryError(
-            f"{facts['name']} has no trained weights yet. Train it with `flowzoo train {facts['name']}`, "
-            "or load its architecture with weights=False."
-        )
     flow = build(facts)
-    read_weights(flow, find_weights(facts, folder))
+    if weights:
+        read_weights(flow, find_weights(facts, folder))
     return flow
 
 
