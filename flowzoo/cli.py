@@ -46,7 +46,12 @@ def _stored(facts):
     from flowzoo.registry import sources
     from flowzoo.registry.download import cache_path
 
-    for where, place in (("hub", sources.hub()), ("checkout", sources.checkout())):
+    places = (
+        ("hub", sources.hub()),
+        ("checkout", sources.checkout()),
+        ("checkout", sources.installed_from()),
+    )
+    for where, place in places:
         file = facts["weights"]["file"]
         if isinstance(place, pathlib.Path) and (place / facts["name"] / file).is_file():
             return where
@@ -200,15 +205,17 @@ def publish(
 ):
     """Complete a model's folder (weights, hashes, fingerprint, samples, card) so that it can be served."""
     with console.status(f"Publishing {folder}"):
-        from flowzoo.registry import publish as publishing
+        from flowzoo.registry.publish import publish as complete
+        from flowzoo.registry.publish import save_pretrained
+        from flowzoo.registry.weights import load
 
-        if source is None:
-            facts = publishing.publish(folder, dtype=dtype)
+        if source is None and dtype is None:
+            facts = complete(folder)
         else:
             import keras
 
-            flow = keras.models.load_model(source, compile=False)
-            facts = publishing.save_pretrained(flow, folder, dtype=dtype or "float16")
+            flow = keras.models.load_model(source, compile=False) if source else load(folder)
+            facts = save_pretrained(flow, folder, dtype=dtype or "float16")
     console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
 
 

@@ -247,8 +247,10 @@ def test_saved_flows_come_back(tmp_path, format, dtype):
 def test_saving_again_keeps_what_the_folder_says(tmp_path):
     flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
     flow.save_pretrained(tmp_path / "a", description="Kept.", licence="MIT")
+    spoil(tmp_path / "a", metrics={"bits_per_dim": 1.0})
     facts = flow.save_pretrained(tmp_path / "a", licence="Apache-2.0")
     assert (facts["description"], facts["licence"]) == ("Kept.", "Apache-2.0")
+    assert "metrics" not in facts  # it was of other weights
 
 
 def test_what_cannot_be_published(tmp_path):

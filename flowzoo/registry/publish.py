@@ -20,6 +20,8 @@ from flowzoo.registry.folder import (
 )
 from flowzoo.registry.weights import load, read_weights, save_weights
 
+OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint")  # what new weights make untrue
+
 
 def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
     """Writes a flow of the catalogue as a folder of the zoo: config, weights, card, samples.
@@ -30,7 +32,8 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         dtype: of the stored weights, "float16" or "float32".
         format: "h5" or "safetensors".
         facts: further entries of `model.json`, such as name, description, licence and limits.
-            What a `model.json` in the folder says already is kept.
+            What a `model.json` in the folder says already is kept, but for what was measured on
+            other weights.
 
     Returns: the facts written.
     Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any).
@@ -51,6 +54,7 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         )
     folder = pathlib.Path(folder)
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
+    known = {key: value for key, value in known.items() if key not in OF_WEIGHTS}
     config = {
         key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
     }
@@ -65,30 +69,29 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
     }
     if not is_name(name):
         raise ValueError(f"A model's name has letters, digits, '.', '_' and '-'; got {name!r}. Give name=...")
-    facts.pop("weights", None)
     check_config(facts)
     folder.mkdir(parents=True, exist_ok=True)
-    stored = build(facts)  # an uncompiled twin, whose file holds no optimizer state
-    stored.set_weights(flow.get_weights())
-    facts["weights"] = save_weights(stored, folder, dtype, format)
-    read_weights(stored, folder / facts["weights"]["file"])  # as rounded as users get them
-    complete(stored, folder, facts)
+    complete(store(flow, folder, facts, dtype, format), folder, facts)
     return facts
 
 
-def publish(folder, *, dtype=None):
+def store(flow, folder, facts, dtype="float16", format="h5"):
+    """Writes the weights alone; returns a twin of `flow` with weights as rounded as users get them."""
+    twin = build(facts)  # not compiled, so that the file holds no optimizer state
+    twin.set_weights(flow.get_weights())
+    facts["weights"] = save_weights(twin, folder, dtype, format)
+    read_weights(twin, pathlib.Path(folder) / facts["weights"]["file"])
+    return twin
+
+
+def publish(folder):
     """Makes a model's folder complete again after a change of its `model.json`; returns the facts.
 
-    Hashes, fingerprint, samples and card are made anew from the weights in the folder, which are
-    written again if `dtype` is given.
+    Fingerprint, samples and card are made anew from the weights in the folder.
     """
     folder = pathlib.Path(folder)
     flow = load(folder)
     facts = read_model_file(folder)
-    if dtype is not None:
-        format = "safetensors" if facts["weights"]["file"].endswith("safetensors") else "h5"
-        facts["weights"] = save_weights(flow, folder, dtype, format)
-        read_weights(flow, folder / facts["weights"]["file"])
     complete(flow, folder, facts)
     return facts
 

@@ -16,8 +16,8 @@ from flowzoo.datasets import ImageBatches, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.architecture import build
 from flowzoo.registry.index import info
-from flowzoo.registry.publish import complete
-from flowzoo.registry.weights import load, save_weights
+from flowzoo.registry.publish import complete, store
+from flowzoo.registry.weights import load
 
 
 def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=None):
@@ -124,7 +124,6 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     flow.load_weights(work / "best.weights.h5")
     rows = _read_log(folder)
     seconds = sum(row["seconds"] for row in rows)
-    facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     facts["training"] = {
         "examples": len(training[0]),
         "best_epoch": 1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
@@ -134,7 +133,9 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         "backend": backend.name,
         "keras": keras.__version__,
     }
-    publish(flow, folder, facts, data_dir=data_dir)
+    stored = store(flow, folder, facts)
+    facts["metrics"] = _measure(stored, data, data_dir)
+    complete(stored, folder, facts)
     shutil.rmtree(work)
     return facts
 
@@ -154,16 +155,6 @@ def _callbacks(folder, work, done, *, averaged):
         # The backup comes last, so that what is resumed from is what was logged.
         keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False),
     ]
-
-
-def publish(flow, folder, facts, *, data_dir=None):
-    """Writes weights, samples, measured metrics and card of a trained flow into `folder`."""
-    stored = build(facts)  # an uncompiled twin, whose file holds no optimizer state
-    stored.set_weights(flow.get_weights())
-    facts["weights"] = save_weights(stored, folder)
-    stored.load_weights(folder / facts["weights"]["file"])  # as rounded as users get them
-    facts["metrics"] = _measure(stored, facts["data"], data_dir)
-    complete(stored, folder, facts)
 
 
 class SaveBest(keras.callbacks.ModelCheckpoint):
