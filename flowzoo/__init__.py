@@ -9,16 +9,20 @@ from flowzoo.registry import info, list_models
 if TYPE_CHECKING:
     from flowzoo import base, callbacks, datasets, layers, metrics, networks, plots, registry
     from flowzoo.flow import Flow
-    from flowzoo.models import IAF, MAF, NICE, Glow, RealNVP
+    from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, Glow, RealNVP
     from flowzoo.registry import load
+    from flowzoo.vae import FlowVAE
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "FVAE",
     "IAF",
+    "IAFVAE",
     "MAF",
     "NICE",
     "Flow",
+    "FlowVAE",
     "Glow",
     "RealNVP",
     "base",
@@ -37,7 +41,8 @@ __all__ = [
 _DEFINED_IN = {
     "load": "registry",
     "Flow": "flow",
-    **dict.fromkeys(("IAF", "MAF", "NICE", "Glow", "RealNVP"), "models"),
+    "FlowVAE": "vae",
+    **dict.fromkeys(("FVAE", "IAF", "IAFVAE", "MAF", "NICE", "Glow", "RealNVP"), "models"),
 }
 
 

@@ -11,6 +11,12 @@ def positive_integer(name, value):
     return int(value)
 
 
+def positive_number(name, value):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
+        raise ValueError(f"{name} must be a positive number; got {value!r}.")
+    return float(value)
+
+
 def shape(name, value, *, scalar=False):
     """A shape as a tuple of positive integers, `scalar` allows the empty one; D stands for (D,)."""
     if isinstance(value, (int, np.integer)):

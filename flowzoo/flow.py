@@ -26,6 +26,12 @@ from flowzoo.metrics import bits_per_dim
 from flowzoo.training import MaximumLikelihood
 
 
+def constructor_arguments(model):
+    """What `model` was constructed with, by the attributes of its arguments' names."""
+    names = inspect.signature(type(model).__init__).parameters.keys() - {"self", "name", "kwargs"}
+    return {name: getattr(model, name) for name in sorted(names)}
+
+
 @keras.saving.register_keras_serializable(package="flowzoo")
 class Flow(LatentSpace, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
@@ -259,8 +265,7 @@ class Flow(LatentSpace, MaximumLikelihood):
 
     def get_config(self):
         """The constructor's arguments, which every model keeps as attributes of the same names."""
-        names = inspect.signature(type(self).__init__).parameters.keys() - {"self", "name", "kwargs"}
-        config = {name: getattr(self, name) for name in sorted(names)}
+        config = constructor_arguments(self)
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
         return {**super().get_config(), **config}

@@ -54,7 +54,7 @@ class MaximumLikelihood(keras.Model):
         """Initializes from the data's first batch; gives back the data, nothing of it lost."""
         if x is None:
             raise ValueError("fit needs data: x is None.")
-        needed = any(layer.needs_initialization for layer in self.flow_layers)
+        needed = self.needs_initialization
         if _is_arrays(x):
             data = (x,) if y is None else (x, y)
             self._check_arrays(self._packed(data)[0])
@@ -72,6 +72,11 @@ class MaximumLikelihood(keras.Model):
             inputs = self._packed(first)[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
+
+    @property
+    def needs_initialization(self):
+        """Whether a layer still waits for data to start from."""
+        return any(layer.needs_initialization for layer in self.flow_layers)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if self.loss is not None:

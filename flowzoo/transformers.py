@@ -56,6 +56,35 @@ class Affine:
         return (x - shift) * ops.exp(-log_scale), -log_scale
 
 
+class Gated:
+    """z = sigmoid(a + forget_bias) * x + (1 - sigmoid(a + forget_bias)) * m, as LSTM cells update.
+
+    Inverse autoregressive flows map their latent to their data by this `inverse`. The result lies
+    between x and m, so that it stays bounded however many such steps follow one another; with
+    forget_bias = 1 or 2 a step of zero parameters keeps most of x (Kingma et al., 2016,
+    arXiv:1606.04934).
+    """
+
+    parameters = 2
+
+    def __init__(self, forget_bias=1.0):
+        self.forget_bias = forget_bias
+
+    def _gates(self, parameters):
+        """m, log sigmoid(a + forget_bias) and log(1 - sigmoid(a + forget_bias))."""
+        m, raw = ops.split(parameters, 2, axis=-1)
+        raw = raw + self.forget_bias
+        return m, -ops.softplus(-raw), -ops.softplus(raw)
+
+    def forward(self, z, parameters):
+        m, log_keep, log_change = self._gates(parameters)
+        return (z - ops.exp(log_change) * m) * ops.exp(-log_keep), -log_keep
+
+    def inverse(self, x, parameters):
+        m, log_keep, log_change = self._gates(parameters)
+        return ops.exp(log_keep) * x + ops.exp(log_change) * m, log_keep
+
+
 class MixtureOfGaussians:
     """z = Phi^-1(sum_k w_k Phi((x - m_k) / s_k)): x has a Gaussian mixture's density.
 

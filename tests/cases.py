@@ -41,6 +41,11 @@ LAYERS = {
         (3,),
         False,
     ),
+    "autoregressive, gated": (
+        lambda: MaskedAutoregressive(transformer="gated", hidden_units=(16,)),
+        (4,),
+        False,
+    ),
     "inverse autoregressive": (lambda: Invert(MaskedAutoregressive(hidden_units=(16,))), (3,), False),
     "permutation, reverse": (lambda: Permutation("reverse"), (4,), False),
     "permutation, even and odd": (lambda: Permutation("even_odd"), (5,), False),
@@ -96,6 +101,7 @@ CONDITIONAL_LAYERS = [
     "autoregressive",
     "autoregressive, one dimension",
     "autoregressive, random",
+    "autoregressive, gated",
     "autoregressive, mixture",
     "inverse autoregressive",
     "channel coupling",
@@ -133,6 +139,15 @@ MODELS = {
     ),
     "IAF": lambda **kwargs: flowzoo.IAF(
         **{"event_shape": 3, "autoregressive_layers": 2, "hidden_units": (16,), **kwargs}
+    ),
+    "IAF, gated": lambda **kwargs: flowzoo.IAF(
+        **{
+            "event_shape": 3,
+            "autoregressive_layers": 2,
+            "hidden_units": (16,),
+            "transformer": "gated",
+            **kwargs,
+        }
     ),
 }
 

@@ -1,5 +1,6 @@
 """Data to train and test flows on."""
 
+from flowzoo.datasets.binarize import binarize
 from flowzoo.datasets.image import ImageBatches, from_directory, load, load_arrays
 from flowzoo.datasets.toy import Checkerboard, EightGaussians, ToyDensity, TwoMoons, midpoint_grid
 
@@ -9,6 +10,7 @@ __all__ = [
     "ImageBatches",
     "ToyDensity",
     "TwoMoons",
+    "binarize",
     "from_directory",
     "load",
     "load_arrays",

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from flowzoo import checks
+from flowzoo.datasets.binarize import binarize as draw_binary
 
 CELEBA_CROP = (35, 15, 148, 148)  # top, left, height, width of 218 x 178: the central square
 FLIPPED = ("celeb_a", "cifar10")
@@ -158,7 +159,9 @@ class ImageBatches(keras.utils.PyDataset):
         batch_size: images a batch; the last batch may be smaller.
         shuffle: whether each epoch has an order of its own.
         flip: whether images are mirrored at random.
-        seed: integer that fixes order and mirroring.
+        binarize: whether each pixel is 1 with probability pixel / 255, else 0, drawn anew in each
+            epoch; batches are float32 then.
+        seed: integer that fixes order, mirroring and binarisation.
         epoch: number of the first epoch, for training that goes on.
 
     Example:
@@ -168,7 +171,17 @@ class ImageBatches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, images, labels=None, *, batch_size=64, shuffle=True, flip=False, seed=0, epoch=0, **kwargs
+        self,
+        images,
+        labels=None,
+        *,
+        batch_size=64,
+        shuffle=True,
+        flip=False,
+        binarize=False,
+        seed=0,
+        epoch=0,
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.images = np.asarray(images)
@@ -180,6 +193,7 @@ class ImageBatches(keras.utils.PyDataset):
         self.batch_size = checks.positive_integer("batch_size", batch_size)
         self.shuffle = shuffle
         self.flip = flip
+        self.binarize = binarize
         self.seed = seed
         self.epoch = epoch
         self._plan()
@@ -203,6 +217,8 @@ class ImageBatches(keras.utils.PyDataset):
         images = self.images[chosen]
         mirrored = self.mirrored[chosen]
         images[mirrored] = images[mirrored][:, :, ::-1]
+        if self.binarize:
+            images = draw_binary(images, seed=np.random.default_rng((self.seed, self.epoch, index)))
         return images if self.labels is None else (images, self.labels[chosen])
 
 

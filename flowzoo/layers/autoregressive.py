@@ -6,9 +6,9 @@ from keras import ops
 from flowzoo import backend, checks
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
-from flowzoo.transformers import Affine, MixtureOfGaussians
+from flowzoo.transformers import Affine, Gated, MixtureOfGaussians
 
-TRANSFORMERS = ("affine", "mixture")
+TRANSFORMERS = ("affine", "gated", "mixture")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -24,10 +24,13 @@ class MaskedAutoregressive(FlowLayer):
 
     Arguments:
         hidden_units, activation, order, seed: of the `flowzoo.networks.MADE` within.
-        transformer: "affine", x_i = z_i * exp(s_i) + shift_i with |s_i| < log_scale_bound; or
-            "mixture", which gives x_i a mixture of Gaussians for conditional density.
+        transformer: "affine", x_i = z_i * exp(s_i) + shift_i with |s_i| < log_scale_bound;
+            "gated", z_i = g_i * x_i + (1 - g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the
+            update of inverse autoregressive flows; or "mixture", which gives x_i a mixture of
+            Gaussians for conditional density.
         components: number of Gaussians in the mixture.
-        log_scale_bound: soft bound of log-scales, in nats.
+        log_scale_bound: soft bound of log-scales, in nats; not of the gated ones.
+        forget_bias: of the gates; a new layer has g_i = sigmoid(forget_bias).
 
     Example:
         >>> layer = flowzoo.layers.MaskedAutoregressive(hidden_units=(32,), order="reversed")
@@ -45,6 +48,7 @@ class MaskedAutoregressive(FlowLayer):
         transformer="affine",
         components=10,
         log_scale_bound=5.0,
+        forget_bias=1.0,
         seed=None,
         **kwargs,
     ):
@@ -55,9 +59,12 @@ class MaskedAutoregressive(FlowLayer):
         self.transformer_name = checks.choice("transformer", transformer, TRANSFORMERS)
         self.components = checks.positive_integer("components", components)
         self.log_scale_bound = log_scale_bound
+        self.forget_bias = forget_bias
         self.seed = seed
         if transformer == "affine":
             self.transformer = Affine(log_scale_bound)
+        elif transformer == "gated":
+            self.transformer = Gated(forget_bias)
         else:
             self.transformer = MixtureOfGaussians(self.components, log_scale_bound)
         self.made = MADE(
@@ -110,5 +117,6 @@ class MaskedAutoregressive(FlowLayer):
             "transformer": self.transformer_name,
             "components": self.components,
             "log_scale_bound": self.log_scale_bound,
+            "forget_bias": self.forget_bias,
             "seed": self.seed,
         }

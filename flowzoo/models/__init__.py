@@ -2,8 +2,9 @@
 
 from flowzoo.models.glow import Glow
 from flowzoo.models.iaf import IAF
+from flowzoo.models.iaf_vae import IAFVAE
 from flowzoo.models.maf import MAF
 from flowzoo.models.nice import NICE
 from flowzoo.models.realnvp import RealNVP
 
-__all__ = ["IAF", "MAF", "NICE", "Glow", "RealNVP"]
+__all__ = ["IAF", "IAFVAE", "MAF", "NICE", "Glow", "RealNVP"]

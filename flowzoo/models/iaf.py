@@ -14,8 +14,9 @@ class IAF(Flow):
     """Inverse autoregressive flow: sampling in one pass, density in as many as dimensions.
 
     Each layer is x_i = (z_i - shift_i) exp(-s_i), shift_i and s_i functions of z_1 ... z_(i-1) by
-    one MADE. The log-density of its own samples is as quick as the samples, which suits it to
-    variational inference: see `fit_variational`.
+    one MADE; or, gated, x_i = g_i z_i + (1 - g_i) m_i with g_i = sigmoid(a_i + forget_bias). The
+    log-density of its own samples is as quick as the samples, which suits it to variational
+    inference, see `fit_variational`, and to posteriors, see `flowzoo.IAFVAE`.
 
     References:
         Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,
@@ -27,7 +28,9 @@ class IAF(Flow):
         hidden_units: widths of each MADE's hidden layers.
         activation: name of a Keras activation.
         order: "reversed" from layer to layer, or "random" in each.
-        log_scale_bound: soft bound of the log-scales, in nats.
+        transformer: "affine", or "gated", the paper's numerically stable update.
+        log_scale_bound: soft bound of the affine layers' log-scales, in nats.
+        forget_bias: of the gates; 1 or 2 in the paper.
         alpha: of the logit, for images.
         context_shape: shape of one example's context, for p(x | c).
         seed: integer that draws the random orders.
@@ -46,13 +49,16 @@ class IAF(Flow):
         hidden_units=(64, 64),
         activation="relu",
         order="reversed",
+        transformer="affine",
         log_scale_bound=5.0,
+        forget_bias=1.0,
         alpha=0.05,
         context_shape=None,
         seed=None,
         **kwargs,
     ):
         policy = kwargs.get("dtype")
+        checks.choice("transformer", transformer, ("affine", "gated"))
         layers = autoregressive_stack(
             autoregressive_layers,
             order=order,
@@ -60,7 +66,9 @@ class IAF(Flow):
             normalization=None,
             hidden_units=hidden_units,
             activation=activation,
+            transformer=transformer,
             log_scale_bound=log_scale_bound,
+            forget_bias=forget_bias,
             dtype=policy,
         )
         layers = [Invert(layer, dtype=policy) for layer in layers]
@@ -70,6 +78,8 @@ class IAF(Flow):
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
         self.order = order
+        self.transformer = transformer
         self.log_scale_bound = log_scale_bound
+        self.forget_bias = forget_bias
         self.alpha = alpha
         self.seed = seed

@@ -83,7 +83,9 @@ class MAF(Flow):
         self.seed = seed
 
 
-def autoregressive_stack(count, *, order, seed, normalization, components=None, dtype=None, **made):
+def autoregressive_stack(
+    count, *, order, seed, normalization, transformer="affine", components=None, dtype=None, **made
+):
     """Autoregressive layers, latent to data, the one at the data end in natural order.
 
     `order` is "reversed", each layer against its neighbour, or "random", seeded in turn. With
@@ -91,7 +93,7 @@ def autoregressive_stack(count, *, order, seed, normalization, components=None, 
     """
     checks.positive_integer("autoregressive_layers", count)
     checks.choice("order", order, ("reversed", "random"))
-    transformers = ["affine"] * count
+    transformers = [transformer] * count
     if components is not None:
         transformers = ["mixture", *transformers]
         made["components"] = components

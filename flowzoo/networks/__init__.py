@@ -1,8 +1,9 @@
 """Conditioner networks: what sets the parameters of coupling and autoregressive layers."""
 
+from flowzoo.networks.autoencoder import ConvDecoder, ConvEncoder
 from flowzoo.networks.convnet import ConvNet, ZeroConv2D
 from flowzoo.networks.made import MADE
 from flowzoo.networks.mlp import MLP, ResidualMLP
 from flowzoo.networks.resnet import ResNet
 
-__all__ = ["MADE", "MLP", "ConvNet", "ResNet", "ResidualMLP", "ZeroConv2D"]
+__all__ = ["MADE", "MLP", "ConvDecoder", "ConvEncoder", "ConvNet", "ResNet", "ResidualMLP", "ZeroConv2D"]

@@ -1,0 +1,499 @@
+"""Variational autoencoders whose posterior and prior may be flows."""
+
+import functools
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import backend, checks
+from flowzoo.base import base_distribution
+from flowzoo.flow import Flow, constructor_arguments
+from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
+from flowzoo.metrics import bits_per_dim
+from flowzoo.training import MaximumLikelihood
+
+DECODINGS = 2000  # how many latents log_prob decodes at a time
+NETWORKS = ("encoder", "decoder", "posterior_flow", "prior_flow")
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class FlowVAE(MaximumLikelihood):
+    """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
+
+        elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
+
+    in nats, of one draw of z. With e ~ N(0, I), z0 = mean(x) + scale(x) * e and z = f(z0; context(x)):
+
+        log q(z | x) = log N(e; 0, I) - sum(log scale) - log |det dz/dz0|     f: the posterior flow
+        log p(z)     = log p_base(w) + log |det dw/dz|,  w = g^-1(z)          g: the prior flow
+
+    Without a posterior flow z = z0; without a prior flow p(z) = N(0, I).
+
+    References:
+        Auto-Encoding Variational Bayes (Kingma and Welling, 2013, arXiv:1312.6114)
+        Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,
+        arXiv:1606.04934)
+
+    Arguments:
+        encoder: any Keras layer or model from x, (batch, *event_shape), to the mean of z0,
+            (batch, *latent_shape), to [mean, log_scale] of one shape, or to [mean, log_scale,
+            context] with the posterior flow's context. With a mean alone, the scale is one number
+            for all, `posterior_scale`.
+        decoder: any Keras layer or model from z, (batch, *latent_shape), to (batch, *event_shape):
+            the location of p(x | z) in the unit of the data, for "bernoulli" its logits.
+        posterior_flow: a `flowzoo.Flow` on latent_shape, run from latent to data; one that samples
+            in one pass, such as `flowzoo.IAF`. Its context_shape, if any, is that of the context.
+        prior_flow: an unconditional `flowzoo.Flow` on latent_shape, such as `flowzoo.MAF`.
+        likelihood: "bernoulli", for x in [0, 1]; "gaussian"; or "discretized_logistic", for pixels
+            0 ... 255.
+        event_shape: shape of one example; by default, what the encoder was built for.
+        likelihood_scale: where the scale of a "gaussian" or "discretized_logistic" likelihood
+            starts, in the unit of the data.
+        posterior_scale: where the scale of z0 starts, for an encoder that gives the mean alone.
+        learned_scales: whether training changes these two scales.
+        free_bits: nats. Training maximises E[log p(x | z)] - max(free_bits, KL), KL the mean of
+            log q(z | x) - log p(z) over the batch: the latent is one group (K = 1 in Kingma et al.,
+            2016, appendix C), since a flow mixes its dimensions.
+        warmup_steps: the weight of the KL in training rises from 0 to 1 in so many steps, evenly.
+
+    `fit` minimises the mean of -elbo, but for free bits and warm-up, which evaluation leaves out.
+    It reports `elbo`, `reconstruction` (log p(x | z)) and `kl` (log q(z | x) - log p(z)) in nats,
+    and `bits_per_dim`, -elbo / (D ln 2). For a Gaussian likelihood it is that of a density, in the
+    unit of the data.
+
+    Raises: ValueError for networks and flows whose shapes do not fit.
+
+    Example:
+        >>> x = keras.Input((6,))
+        >>> hidden = keras.layers.Dense(16, "relu")(x)
+        >>> encoder = keras.Model(x, [keras.layers.Dense(2)(hidden), keras.layers.Dense(2)(hidden)])
+        >>> decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(6)])
+        >>> vae = flowzoo.FlowVAE(encoder, decoder, prior_flow=flowzoo.MAF(event_shape=2))
+        >>> vae.compile(optimizer="adam")
+        >>> history = vae.fit(np.random.randint(0, 2, (64, 6)), verbose=0)
+        >>> sorted(history.history)
+        ['bits_per_dim', 'elbo', 'kl', 'loss', 'reconstruction']
+        >>> tuple(vae.log_prob(np.ones((3, 6)), num_importance_samples=50).shape)
+        (3,)
+    """
+
+    def __init__(
+        self,
+        encoder,
+        decoder,
+        posterior_flow=None,
+        prior_flow=None,
+        likelihood="bernoulli",
+        *,
+        event_shape=None,
+        likelihood_scale=1.0,
+        posterior_scale=1.0,
+        learned_scales=True,
+        free_bits=0.0,
+        warmup_steps=0,
+        name=None,
+        **kwargs,
+    ):
+        super().__init__(name=name, autocast=False, **kwargs)
+        for role, network in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(network, keras.layers.Layer):
+                raise ValueError(f"{role} must be a Keras layer or model; got {network!r}.")
+        self.encoder = encoder
+        self.decoder = decoder
+        self.posterior_flow = _checked_flow("posterior_flow", posterior_flow)
+        self.prior_flow = _checked_flow("prior_flow", prior_flow)
+        self.likelihood = checks.choice("likelihood", likelihood, LIKELIHOODS)
+        self.event_shape = checks.shape("event_shape", event_shape or _input_shape(encoder))
+        self.context_shape = None
+        self.likelihood_scale = checks.positive_number("likelihood_scale", likelihood_scale)
+        self.posterior_scale = checks.positive_number("posterior_scale", posterior_scale)
+        self.learned_scales = bool(learned_scales)
+        if free_bits < 0 or warmup_steps < 0:
+            raise ValueError(
+                f"free_bits and warmup_steps must not be negative; got {free_bits} and {warmup_steps}."
+            )
+        self.free_bits = free_bits
+        self.warmup_steps = warmup_steps
+        self.dimensions = math.prod(self.event_shape)
+        self.seed_generator = keras.random.SeedGenerator()
+        self.trackers = [
+            keras.metrics.Mean(name=metric) for metric in ("elbo", "reconstruction", "kl", "bits_per_dim")
+        ]
+        self.build((None, *self.event_shape))
+
+    def build(self, input_shape=None):
+        """Builds both networks, and finds the latent's shape."""
+        if self.built:
+            return
+        x_shape = (None, *self.event_shape)
+        if not self.encoder.built:
+            self.encoder.build(x_shape)
+        shapes = self.encoder.compute_output_shape(x_shape)
+        # One shape, or a list of them.
+        shapes = [shapes] if not isinstance(shapes[0], (tuple, list)) else list(shapes)
+        if len(shapes) not in (1, 2, 3) or (len(shapes) > 1 and tuple(shapes[0]) != tuple(shapes[1])):
+            raise ValueError(
+                "The encoder must give a mean, or [mean, log_scale] of one shape, or [mean, log_scale, "
+                f"context]; it gives shapes {[tuple(shape) for shape in shapes]}."
+            )
+        self.latent_shape = tuple(shapes[0][1:])
+        self.latent_dimensions = math.prod(self.latent_shape)
+        self._check_flows(shapes)
+        z_shape = (None, *self.latent_shape)
+        if not self.decoder.built:
+            self.decoder.build(z_shape)
+        given = tuple(self.decoder.compute_output_shape(z_shape))[1:]
+        if given != self.event_shape:
+            raise ValueError(
+                f"The decoder must map z of shape {self.latent_shape} to the event shape {self.event_shape}; "
+                f"it gives {given}."
+            )
+        self.posterior_log_scale = None
+        if len(shapes) == 1:
+            self.posterior_log_scale = self._scale_weight("posterior_log_scale", self.posterior_scale)
+        self.likelihood_log_scale = None
+        if self.likelihood != "bernoulli":
+            self.likelihood_log_scale = self._scale_weight("likelihood_log_scale", self.likelihood_scale)
+        self.kl_weight = None
+        if self.warmup_steps:
+            self.kl_weight = self.add_weight(
+                shape=(), initializer="zeros", trainable=False, autocast=False, name="kl_weight"
+            )
+        self.built = True
+
+    def _scale_weight(self, name, start):
+        return self.add_weight(
+            shape=(),
+            initializer=keras.initializers.Constant(math.log(start)),
+            trainable=self.learned_scales,
+            autocast=False,
+            name=name,
+        )
+
+    def _check_flows(self, shapes):
+        for role, flow in (("posterior_flow", self.posterior_flow), ("prior_flow", self.prior_flow)):
+            if flow is not None and flow.event_shape != self.latent_shape:
+                raise ValueError(
+                    f"{role} must have the encoder's latent shape {self.latent_shape} as its event_shape; it "
+                    f"has {flow.event_shape}."
+                )
+        if self.prior_flow is not None and self.prior_flow.context_shape is not None:
+            raise ValueError("prior_flow must be unconditional; build it without context_shape.")
+        wanted = None if self.posterior_flow is None else self.posterior_flow.context_shape
+        given = tuple(shapes[2][1:]) if len(shapes) == 3 else None
+        if wanted != given:
+            raise ValueError(
+                f"The posterior flow's context_shape is {wanted}, but the encoder gives "
+                f"{'no context' if given is None else f'a context of shape {given}'}. An encoder with three "
+                "outputs, [mean, log_scale, context], goes with a posterior flow built with context_shape=."
+            )
+
+    @property
+    def is_image_flow(self):
+        """Whether the data are pixels 0 ... 255, so that samples are uint8."""
+        return self.likelihood == "discretized_logistic"
+
+    # The model, on checked tensors; the latent is one flat vector.
+
+    def _posterior(self, x, training=False):
+        """What the encoder says of z0: mean, log-scale, both (batch, D), and perhaps the context, flat."""
+        outputs = self.encoder(x, training=training)
+        outputs = [outputs] if ops.is_tensor(outputs) else list(outputs)
+        flat = [ops.cast(part, self.variable_dtype) for part in outputs]
+        flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in flat]
+        if self.posterior_log_scale is not None:
+            flat.append(ops.zeros_like(flat[0]) + self.posterior_log_scale)
+        return flat
+
+    def _latent(self, posterior, noise):
+        """z and log q(z | x) from standard normal noise: (batch, D), (batch,)."""
+        mean, log_scale, *context = posterior
+        z = mean + ops.exp(log_scale) * noise
+        log_q = self.noise_distribution.log_prob(noise) - ops.sum(log_scale, axis=-1)
+        if self.posterior_flow is not None:
+            if context:
+                context = [ops.reshape(context[0], (-1, *self.posterior_flow.context_shape))]
+            z, log_det = self.posterior_flow.forward_and_log_det(z, *context)
+            z, log_q = ops.reshape(z, (-1, self.latent_dimensions)), log_q - log_det
+        return z, log_q
+
+    def _log_prior(self, z):
+        if self.prior_flow is None:
+            return self.noise_distribution.log_prob(z)
+        w, log_det = self.prior_flow.inverse_and_log_det(ops.reshape(z, (-1, *self.latent_shape)))
+        return self.prior_flow.base_distribution.log_prob(w) + log_det
+
+    def _location(self, z, training=False):
+        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)), training=training)
+        return ops.cast(location, self.variable_dtype)
+
+    def _likelihood(self, location):
+        log_scale = self.likelihood_log_scale
+        if log_scale is not None:
+            log_scale = ops.convert_to_tensor(log_scale)
+        return likelihood_distribution(self.likelihood, location, log_scale)
+
+    def terms(self, x, noise, *, training=False):
+        """log p(x | z) and log q(z | x) - log p(z), whose difference is the ELBO, for given noise.
+
+        Arguments:
+            x: (batch, *event_shape).
+            noise: standard normal numbers (batch, D) that draw z.
+
+        Returns: two tensors (batch,) in nats.
+        """
+        z, log_q = self._latent(self._posterior(x, training), noise)
+        reconstruction = self._likelihood(self._location(z, training)).log_prob(x)
+        return reconstruction, log_q - self._log_prior(z)
+
+    @property
+    def noise_distribution(self):
+        """The standard normal distribution of the flat latent's noise, made afresh."""
+        return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
+
+    def _noise(self, n, seed):
+        key = backend.random_key(self.seed_generator if seed is None else seed)
+        return self.noise_distribution.sample(n, seed=key)
+
+    # What users call.
+
+    def elbo(self, x, *, seed=None):
+        """The evidence lower bound of one draw of z for each example, (batch,), in nats.
+
+        Arguments:
+            x: (batch, *event_shape).
+            seed: integer that draws z.
+        """
+        x = self._data(x)
+        reconstruction, kl = self.terms(x, self._noise(ops.shape(x)[0], seed))
+        return reconstruction - kl
+
+    def log_prob(self, x, *, num_importance_samples=1000, seed=None):
+        """The importance-weighted estimate of log p(x), (batch,), in nats.
+
+            log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
+
+        On average it lies below log p(x), rises with K and is the ELBO for K = 1. About 2,000
+        latents are decoded at a time.
+
+        References:
+            Importance Weighted Autoencoders (Burda et al., 2015, arXiv:1509.00519)
+
+        Arguments:
+            x: (batch, *event_shape).
+            num_importance_samples: K.
+            seed: integer that draws the z_k.
+        """
+        x = self._data(x)
+        count = checks.positive_integer("num_importance_samples", num_importance_samples)
+        generator = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+        posterior = self._compiled_posterior(x)
+        at_once = max(1, min(count, DECODINGS // x.shape[0]))
+        total = None
+        for done in range(0, count, at_once):
+            noise = self._noise(x.shape[0] * min(at_once, count - done), generator)
+            part = self._compiled_log_weights(x, noise, *posterior)
+            total = part if total is None else ops.logaddexp(total, part)
+        return total - math.log(count)
+
+    @functools.cached_property
+    def _compiled_posterior(self):
+        return backend.compiled(self, self._posterior)
+
+    @functools.cached_property
+    def _compiled_log_weights(self):
+        """The log of the sum of importance weights, of as many z for each example as noise is given."""
+
+        def log_weights(x, noise, *posterior):
+            batch = ops.shape(x)[0]
+            times = ops.shape(noise)[0] // batch
+            z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
+            log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
+            log_p = log_p + self._log_prior(z)
+            return ops.logsumexp(ops.reshape(log_p - log_q, (batch, times)), axis=1)
+
+        return backend.compiled(self, log_weights)
+
+    def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None):
+        """-log_prob / (D ln 2), (batch,), by the importance-weighted estimate."""
+        log_prob = self.log_prob(x, num_importance_samples=num_importance_samples, seed=seed)
+        return bits_per_dim(log_prob, self.dimensions)
+
+    def sample(self, n, *, temperature=1.0, mean=True, seed=None):
+        """Draws `n` examples, (n, *event_shape): z from the prior, then the mean of p(x | z).
+
+        Arguments:
+            n: number of samples.
+            temperature: the prior's base sample is multiplied by it; under 1, likelier samples.
+            mean: False to draw x from p(x | z), with its noise, rather than to take the mean.
+            seed: integer or `keras.random.SeedGenerator`; without it, the model's own generator.
+
+        Returns: uint8 for pixels; for "bernoulli", the probability of a 1, or 0 and 1.
+        """
+        n = checks.positive_integer("n", n)
+        if not (np.isfinite(temperature) and temperature >= 0):
+            raise ValueError(f"temperature must not be negative, nor NaN or infinite; got {temperature!r}.")
+        generator = self.seed_generator if seed is None else seed
+        if not isinstance(generator, keras.random.SeedGenerator):
+            generator = keras.random.SeedGenerator(generator)
+        if self.prior_flow is None:
+            z = temperature * self._noise(n, generator)
+        else:
+            z = self.prior_flow.decode(self.prior_flow._draw(n, temperature, generator))
+            z = ops.reshape(z, (n, self.latent_dimensions))
+        if mean:
+            return self.decode(z)
+        distribution = self._likelihood(self._compiled_location(z))
+        return self._as_data(distribution.sample(seed=backend.random_key(generator)))
+
+    def encode(self, x, *, mean=True, seed=None):
+        """A latent of `x`, (batch, D): that of the posterior's central noise 0, or a draw.
+
+        Arguments:
+            x: (batch, *event_shape).
+            mean: False to draw z from q(z | x). Without a posterior flow, True gives its mean.
+            seed: integer that draws z.
+        """
+        x = self._data(x)
+        noise = self._noise(x.shape[0], seed)
+        return self._latent(self._compiled_posterior(x), 0.0 * noise if mean else noise)[0]
+
+    def decode(self, z):
+        """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels."""
+        z = checks.batch("z", z, (self.latent_dimensions,), self.variable_dtype)
+        return self._as_data(likelihood_mean(self.likelihood, self._compiled_location(z)))
+
+    @functools.cached_property
+    def _compiled_location(self):
+        return backend.compiled(self, self._location)
+
+    def reconstruct(self, x, *, mean=True, seed=None):
+        """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
+        return self.decode(self.encode(x, mean=mean, seed=seed))
+
+    def _as_data(self, x):
+        if self.is_image_flow:
+            return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
+        return x
+
+    # Training.
+
+    @property
+    def flow_layers(self):
+        """The layers of both flows."""
+        flows = [flow for flow in (self.posterior_flow, self.prior_flow) if flow is not None]
+        return [layer for flow in flows for layer in flow.flow_layers]
+
+    def initialize(self, x):
+        """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
+        x = self._data(x)
+        posterior = self._posterior(x)
+        noise = self._noise(x.shape[0], None)
+        mean, log_scale, *context = posterior
+        if self.posterior_flow is not None:
+            start = ops.reshape(mean + ops.exp(log_scale) * noise, (-1, *self.latent_shape))
+            self.posterior_flow.initialize(
+                start, *[ops.reshape(part, (-1, *self.posterior_flow.context_shape)) for part in context]
+            )
+        if self.prior_flow is not None:
+            z, _ = self._latent(posterior, noise)
+            self.prior_flow.initialize(ops.reshape(z, (-1, *self.latent_shape)))
+
+    def call(self, inputs, training=False):
+        """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
+        x = self._data(inputs)
+        reconstruction, kl = self.terms(x, self._noise(ops.shape(x)[0], None), training=bool(training))
+        if training and self.kl_weight is not None:
+            self.kl_weight.assign(ops.minimum(self.kl_weight + 1.0 / self.warmup_steps, 1.0))
+        return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        if self.loss is not None:
+            raise ValueError("A FlowVAE trains on the ELBO and takes no loss: call compile(optimizer=...).")
+        weight = 1.0 if sample_weight is None else ops.cast(sample_weight, y_pred["kl"].dtype)
+        reconstruction = ops.mean(weight * y_pred["reconstruction"])
+        kl = ops.mean(weight * y_pred["kl"])
+        if training and self.free_bits:
+            kl = ops.maximum(kl, self.free_bits)
+        if training and self.kl_weight is not None:
+            kl = self.kl_weight * kl
+        return sum(self.losses, start=kl - reconstruction)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        values = {**y_pred, "bits_per_dim": bits_per_dim(y_pred["elbo"], self.dimensions)}
+        for tracker in self.trackers:
+            tracker.update_state(values[tracker.name], sample_weight)
+        return keras.Model.compute_metrics(self, x, y, None, sample_weight)
+
+    # Checks of input.
+
+    def _data(self, x):
+        self._check_values(x)
+        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+
+    def _check_arrays(self, inputs):
+        super()._check_arrays(inputs)
+        self._check_values(inputs)
+
+    def _check_values(self, x):
+        """Refuses data that the likelihood does not know, where their values can be seen."""
+        if self.likelihood == "gaussian" or ops.is_tensor(x) or x is None:
+            return
+        x = np.asarray(x)
+        high = 1 if self.likelihood == "bernoulli" else 255
+        if x.dtype.kind in "buif" and x.size and (x.min() < 0 or x.max() > high):
+            hint = " flowzoo.datasets.binarize makes them of pixels." if high == 1 else ""
+            raise ValueError(
+                f"The likelihood {self.likelihood!r} takes values from 0 to {high}; x has values from "
+                f"{x.min()} to {x.max()}.{hint}"
+            )
+
+    # Keras.
+
+    def get_config(self):
+        """The constructor's arguments, networks and flows as Keras serializes them."""
+        config = constructor_arguments(self)
+        for name in NETWORKS:
+            if config.get(name) is not None:
+                config[name] = keras.saving.serialize_keras_object(config[name])
+        return {**super().get_config(), **config}
+
+    @classmethod
+    def from_config(cls, config):
+        networks = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in NETWORKS
+            if config.get(name) is not None
+        }
+        return cls(**{**config, **networks})
+
+    def __repr__(self):
+        rows = [
+            f"{type(self).__name__}(event_shape={self.event_shape}, latent_shape={self.latent_shape}, "
+            f"{self.count_params():,} weights)"
+        ]
+        for role in NETWORKS[2:]:
+            if getattr(self, role) is not None:
+                rows.append(f"  {role}: {getattr(self, role)!r}".replace("\n", "\n  "))
+        return "\n".join([*rows, f"  {self.likelihood} likelihood"])
+
+
+def _checked_flow(role, flow):
+    if flow is not None and (not isinstance(flow, Flow) or flow.is_image_flow):
+        raise ValueError(
+            f"{role} must be a flowzoo.Flow on real numbers, such as flowzoo.IAF(event_shape=32); got {flow!r}."
+        )
+    return flow
+
+
+def _input_shape(encoder):
+    """The event shape that a built functional or sequential encoder knows."""
+    try:
+        shape = tuple(encoder.input_shape[1:])
+    except (AttributeError, TypeError):
+        shape = ()
+    if not shape or None in shape:
+        raise ValueError("event_shape is missing: the encoder does not know the shape of its input.")
+    return shape
