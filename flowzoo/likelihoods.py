@@ -13,8 +13,8 @@ def likelihood_distribution(name, location, log_scale=None):
 
         bernoulli:             P(x = 1) = sigmoid(location)
         gaussian:              N(x; location, exp(2 log_scale))
-        discretized_logistic:  P(x) = F(x + 1/2) - F(x - 1/2),  F(x) = sigmoid((x - location) / exp(log_scale)),
-                               x = 0 ... 255, which take the tails beyond them too
+        discretized_logistic:  P(x) = F(x + 1/2) - F(x - 1/2), x = 0 ... 255, the first and the last
+                               with the tail beyond, F(x) = sigmoid((x - location) / exp(log_scale))
 
     References:
         Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,

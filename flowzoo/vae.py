@@ -15,7 +15,6 @@ from flowzoo.metrics import bits_per_dim
 from flowzoo.training import MaximumLikelihood
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
-NETWORKS = ("encoder", "decoder", "posterior_flow", "prior_flow")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -321,11 +320,12 @@ class FlowVAE(MaximumLikelihood):
         log_prob = self.log_prob(x, num_importance_samples=num_importance_samples, seed=seed)
         return bits_per_dim(log_prob, self.dimensions)
 
-    def sample(self, n, *, temperature=1.0, mean=True, seed=None):
+    def sample(self, n, context=None, *, temperature=1.0, mean=True, seed=None):
         """Draws `n` examples, (n, *event_shape): z from the prior, then the mean of p(x | z).
 
         Arguments:
             n: number of samples.
+            context: None, as for every unconditional flow.
             temperature: the prior's base sample is multiplied by it; under 1, likelier samples.
             mean: False to draw x from p(x | z), with its noise, rather than to take the mean.
             seed: integer or `keras.random.SeedGenerator`; without it, the model's own generator.
@@ -333,6 +333,8 @@ class FlowVAE(MaximumLikelihood):
         Returns: uint8 for pixels; for "bernoulli", the probability of a 1, or 0 and 1.
         """
         n = checks.positive_integer("n", n)
+        if context is not None:
+            raise ValueError(f"{self.name} takes no context.")
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature must not be negative, nor NaN or infinite; got {temperature!r}.")
         generator = self.seed_generator if seed is None else seed
@@ -454,27 +456,31 @@ class FlowVAE(MaximumLikelihood):
 
     def get_config(self):
         """The constructor's arguments, networks and flows as Keras serializes them."""
-        config = constructor_arguments(self)
-        for name in NETWORKS:
-            if config.get(name) is not None:
-                config[name] = keras.saving.serialize_keras_object(config[name])
+        config = {
+            name: keras.saving.serialize_keras_object(value)
+            if isinstance(value, keras.layers.Layer)
+            else value
+            for name, value in constructor_arguments(self).items()
+        }
         return {**super().get_config(), **config}
 
     @classmethod
     def from_config(cls, config):
-        networks = {
-            name: keras.saving.deserialize_keras_object(config[name])
-            for name in NETWORKS
-            if config.get(name) is not None
-        }
-        return cls(**{**config, **networks})
+        return cls(
+            **{
+                name: keras.saving.deserialize_keras_object(value)
+                if isinstance(value, dict) and name != "dtype"
+                else value
+                for name, value in config.items()
+            }
+        )
 
     def __repr__(self):
         rows = [
             f"{type(self).__name__}(event_shape={self.event_shape}, latent_shape={self.latent_shape}, "
             f"{self.count_params():,} weights)"
         ]
-        for role in NETWORKS[2:]:
+        for role in ("posterior_flow", "prior_flow"):
             if getattr(self, role) is not None:
                 rows.append(f"  {role}: {getattr(self, role)!r}".replace("\n", "\n  "))
         return "\n".join([*rows, f"  {self.likelihood} likelihood"])
@@ -483,7 +489,8 @@ class FlowVAE(MaximumLikelihood):
 def _checked_flow(role, flow):
     if flow is not None and (not isinstance(flow, Flow) or flow.is_image_flow):
         raise ValueError(
-            f"{role} must be a flowzoo.Flow on real numbers, such as flowzoo.IAF(event_shape=32); got {flow!r}."
+            f"{role} must be a flowzoo.Flow on real numbers, such as flowzoo.IAF(event_shape=32); got "
+            f"{flow!r}."
         )
     return flow
 

@@ -87,27 +87,17 @@ class Glow(Flow):
                 )
             context_shape = ()
         policy = kwargs.get("dtype")
-
-        def one_step():
-            network = ConvNet(hidden_channels, dtype=policy)
-            common = {"head": "conv", "use_context": classes is None, "dtype": policy}
-            if coupling == "affine":
-                changes = AffineCoupling(network, log_scale_bound=log_scale_bound, **common)
-            else:
-                changes = AdditiveCoupling(network, **common)
-            linear_layer = InvertibleLinear(parametrization=linear, dtype=policy)
-            return [changes, linear_layer, ActNorm(log_scale_factor=3.0, dtype=policy)]
-
-        layers = []
-        if classes is not None:
-            layers = [ClassPrior(classes, dtype=policy)]
-        elif learned_prior:
-            layers = [ActNorm(log_scale_factor=3.0, dtype=policy)]
-        for level in range(levels):
-            if level > 0:
-                layers = [FactorOut(layers, learned_prior=learned_prior, dtype=policy)]
-            layers += [layer for _ in range(steps) for layer in one_step()]
-            layers.append(Squeeze())
+        layers = glow_layers(
+            levels,
+            steps,
+            hidden_channels=hidden_channels,
+            coupling=coupling,
+            learned_prior=learned_prior,
+            classes=classes,
+            linear=linear,
+            log_scale_bound=log_scale_bound,
+            dtype=policy,
+        )
         layers += image_data_end(
             alpha=alpha, centered=alpha is None, bits=bits, dequantization=dequantization, dtype=policy
         )
@@ -164,3 +154,40 @@ class Glow(Flow):
     def celeba_hq(cls, **kwargs):
         """The paper's flow of 256x256 CelebA-HQ at 5 bits: 6 levels of 32 steps, 512 channels."""
         return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})
+
+
+def glow_layers(
+    levels,
+    steps,
+    *,
+    hidden_channels,
+    coupling,
+    learned_prior=True,
+    classes=None,
+    linear="plu",
+    log_scale_bound=2.0,
+    dtype=None,
+):
+    """The layers of a Glow on real images, latent to data, the last one the squeeze of the first level."""
+
+    def one_step():
+        network = ConvNet(hidden_channels, dtype=dtype)
+        common = {"head": "conv", "use_context": classes is None, "dtype": dtype}
+        if coupling == "affine":
+            changes = AffineCoupling(network, log_scale_bound=log_scale_bound, **common)
+        else:
+            changes = AdditiveCoupling(network, **common)
+        linear_layer = InvertibleLinear(parametrization=linear, dtype=dtype)
+        return [changes, linear_layer, ActNorm(log_scale_factor=3.0, dtype=dtype)]
+
+    layers = []
+    if classes is not None:
+        layers = [ClassPrior(classes, dtype=dtype)]
+    elif learned_prior:
+        layers = [ActNorm(log_scale_factor=3.0, dtype=dtype)]
+    for level in range(levels):
+        if level > 0:
+            layers = [FactorOut(layers, learned_prior=learned_prior, dtype=dtype)]
+        layers += [layer for _ in range(steps) for layer in one_step()]
+        layers.append(Squeeze())
+    return layers

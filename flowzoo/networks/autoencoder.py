@@ -124,7 +124,7 @@ class ConvDecoder(keras.layers.Layer):
             hidden = block(hidden)
         for convolution in self.upward:
             quarters = convolution(self.activate(hidden))
-            batch, height, width, channels = _doubled(quarters.shape)
+            _, height, width, channels = _doubled(quarters.shape)
             squares = ops.reshape(quarters, (-1, height // 2, width // 2, 2, 2, channels))
             hidden = ops.reshape(ops.transpose(squares, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
         return hidden
