@@ -4,6 +4,7 @@ import io
 import math
 
 import numpy as np
+from keras import ops
 from PIL import Image
 
 from flowzoo.layers.preprocessing import Logit, Rescale
@@ -70,3 +71,24 @@ def png_bits_per_dim(images):
         Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", optimize=True)
         sizes.append(file.tell())
     return 8 * np.array(sizes) / images[0].size
+
+
+def psnr(images, reconstructions):
+    """Peak signal-to-noise ratio, 10 log10(255^2 / mean squared error), in dB: (n, ...) twice -> (n,).
+
+    Arguments:
+        images, reconstructions: pixels 0 ... 255.
+
+    Example:
+        >>> images = np.zeros((1, 2, 2, 1))
+        >>> round(float(flowzoo.metrics.psnr(images, images + 25.5)[0]), 3)
+        20.0
+    """
+    images, reconstructions = (
+        ops.convert_to_numpy(part).astype("float64") for part in (images, reconstructions)
+    )
+    if images.shape != reconstructions.shape:
+        raise ValueError(f"images have shape {images.shape}, but reconstructions {reconstructions.shape}.")
+    error = np.mean((images - reconstructions) ** 2, axis=tuple(range(1, images.ndim)))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(255.0**2 / error)

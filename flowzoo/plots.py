@@ -11,10 +11,15 @@ from flowzoo.datasets.toy import midpoint_grid
 
 
 def tile_images(images, *, columns=None, padding=2):
-    """Images (n, H, W, 1 or 3), uint8, side by side in one white-bordered array (H', W', 3)."""
+    """Images side by side in one white-bordered array (H', W', 3).
+
+    `images` are (n, H, W, 1 or 3), uint8 or floats in [0, 1].
+    """
     images = np.asarray(ops.convert_to_numpy(images))
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"images must have shape (n, H, W, 1) or (n, H, W, 3), n > 0; got {images.shape}.")
+    if images.dtype.kind == "f" and images.max() <= 1:
+        images = np.round(255 * np.clip(images, 0, 1))
     count, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
@@ -30,7 +35,7 @@ def image_grid(images, *, columns=None, path=None, scale=2):
     """A grid of images, shown by matplotlib or written to `path` with square pixels.
 
     Arguments:
-        images: (n, H, W, 1 or 3), uint8.
+        images: (n, H, W, 1 or 3), uint8 or floats in [0, 1].
         columns: images in a row; by default the grid is about square.
         path: a PNG to write, each pixel `scale` by `scale`; without it a figure is returned.
     """

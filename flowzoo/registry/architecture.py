@@ -14,15 +14,39 @@ INTEGERS = (
     "bits",
     "classes",
     "components",
+    "context_size",
     "couplings",
+    "dense_units",
+    "flow_channels",
+    "flow_levels",
     "hidden_channels",
+    "latent_channels",
+    "latent_size",
     "levels",
     "steps",
 )
-NUMBERS = ("alpha", "dropout", "log_scale_bound")
-WORDS = ("activation", "base", "coupling", "dequantization", "linear", "normalization", "order")
+NUMBERS = (
+    "alpha",
+    "dropout",
+    "forget_bias",
+    "free_bits",
+    "likelihood_scale",
+    "log_scale_bound",
+    "posterior_scale",
+)
+WORDS = (
+    "activation",
+    "base",
+    "coupling",
+    "dequantization",
+    "linear",
+    "normalization",
+    "order",
+    "posterior",
+    "transformer",
+)
 SHAPES = ("context_shape", "event_shape", "hidden_units")
-FLAGS = ("learned_prior",)
+FLAGS = ("learned_prior", "learned_scales")
 LARGEST_INTEGER = 2**16
 MOST_LAYERS = 1024
 MOST_WEIGHTS = 2**31
@@ -81,7 +105,7 @@ def is_kind(key, value):
     """Whether a JSON value is of the type and of a sensible size for the argument `key`."""
     if key in INTEGERS:
         return type(value) is int and 0 < value <= LARGEST_INTEGER
-    if key == "seed":
+    if key in ("seed", "warmup_steps"):
         return type(value) is int and 0 <= value < 2**31
     if key in NUMBERS:
         return type(value) in (int, float) and 0 <= value <= 1000
@@ -101,6 +125,8 @@ def estimated_size(config):
     """
     shape = _sizes(config["event_shape"])
     context = math.prod(_sizes(config.get("context_shape") or 1))
+    if "latent_size" in config or "latent_channels" in config:
+        return _estimated_size_of_vae(config, shape)
     if "steps" in config or (len(shape) == 3 and "levels" in config):
         levels = config["levels"] or 3
         if levels > 16:
@@ -122,6 +148,28 @@ def estimated_size(config):
     outputs = ends * 3 * config["components"] if config.get("components") else 2 * ends
     inner = sum(a * b for a, b in itertools.pairwise(widths))
     return depth * len(widths), depth * (inner + (ends + context) * widths[0] + outputs * widths[-1])
+
+
+def _estimated_size_of_vae(config, shape):
+    levels, blocks, width = config["levels"], config["blocks"], config["hidden_channels"]
+    if len(shape) != 3 or levels > 16 or config.get("flow_levels", 1) > 16:
+        return math.inf, math.inf
+    depth, size = 4 * blocks + 2 * levels, 9 * width**2 * (4 * blocks + 6)
+    if "latent_channels" in config:
+        channels = config["latent_channels"] * 2 ** config["flow_levels"]
+        steps, flow_width = config["flow_levels"] * config["steps"], config["flow_channels"]
+        flow = steps * (flow_width**2 + 9 * flow_width * channels + channels**2)
+        return depth + steps, size + flow + 18 * width * config["latent_channels"]
+    dense, latent, context = config["dense_units"], config["latent_size"], config["context_size"]
+    cells = math.prod(shape[:2]) // 4**levels
+    widths = _sizes(config["hidden_units"])
+    inner = sum(a * b for a, b in itertools.pairwise(widths))
+    steps = config["autoregressive_layers"] if config["posterior"] == "iaf" else 0
+    flow = steps * (inner + (latent + context) * widths[0] + 2 * latent * widths[-1])
+    return (
+        depth + steps * len(widths),
+        size + flow + 2 * cells * width * dense + dense * (3 * latent + context),
+    )
 
 
 def _sizes(value):

@@ -6,7 +6,10 @@ SPACES = {
     "log_likelihood_pixels": "log-likelihood, pixels in [0, 256)",
     "log_likelihood_unit": "log-likelihood, pixels / 256",
     "log_likelihood_logit": "log-likelihood, logit space",
+    "log_likelihood": "log-likelihood, importance-weighted",
+    "elbo": "ELBO",
     "bits_per_dim": "negative log-likelihood",
+    "psnr": "PSNR of reconstructions",
 }
 
 
@@ -25,7 +28,11 @@ def headline(facts):
 
 
 def _figure(key, value):
-    return f"{value:.3f} bits/dim" if key == "bits_per_dim" else f"{value:.1f} nats"
+    if key == "bits_per_dim":
+        return f"{value:.3f} bits/dim"
+    if key == "psnr":
+        return f"{value:.2f} dB"
+    return f"{value:.2f} nats" if key in ("log_likelihood", "elbo") else f"{value:.1f} nats"
 
 
 def _head(facts):
@@ -52,7 +59,11 @@ def _use(facts):
     if facts["config"].get("context_shape"):
         label, labels = ", context=context", ", context=context"
     density = f"bits = flow.bits_per_dim({drawn}{labels}, seed=0)"
-    if not is_image:
+    if _is_vae(facts):
+        density = "reconstructions = flow.reconstruct(images)\nnats = flow.log_prob(images, seed=0)"
+        if facts.get("data", {}).get("binarize"):
+            density = f"images = flowzoo.datasets.binarize(pixels, seed=0)\n{density}"
+    elif not is_image:
         density = f"nats = flow.log_prob({drawn}{labels})"
     return f"""```python
 import flowzoo
@@ -73,6 +84,8 @@ def _measured(facts):
         f"dequantisation, one draw of the noise an image, with the stored "
         f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
     )
+    if _is_vae(facts):
+        text = _vae_measured(facts)
     return f"""## Measured
 
 {_wrapped(text)}
@@ -80,6 +93,22 @@ def _measured(facts):
 | figure | this model | paper |
 |---|---|---|
 {_metric_rows(metrics, facts.get("paper", {}).get("metrics", {}))}"""
+
+
+def _vae_measured(facts):
+    metrics, data = facts["metrics"], facts["data"]
+    binary = ", each pixel made 1 with probability pixel / 255 by one draw, seed 0" * bool(
+        data.get("binarize")
+    )
+    return (
+        f"On the {metrics['examples']:,} images of {data['name']}'s `{metrics['split']}` split{binary}, with "
+        f"{metrics['importance_samples']:,} importance samples an image, one draw of the latent for the "
+        f"ELBO, and the stored {facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
+    )
+
+
+def _is_vae(facts):
+    return facts["class"] in ("FVAE", "IAFVAE")
 
 
 def _model(facts):
@@ -132,6 +161,7 @@ def _training(facts):
         return ""
     recipe, training = facts["recipe"], facts["training"]
     mirrored = ", mirrored at random" if facts["data"].get("flip") else ""
+    mirrored += ", binarised anew in each epoch" if facts["data"].get("binarize") else ""
     averaged = ", averaged over steps (EMA)," if recipe["optimizer"]["config"].get("use_ema") else ""
     text = (
         f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} images in "

@@ -9,7 +9,9 @@ from flowzoo.layers import VariationalDequantize
 from flowzoo.layers.chain import forward_chain, inverse_chain
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info
+from flowzoo.registry.vae import fixed_elbo
 from flowzoo.registry.weights import load
+from flowzoo.vae import FlowVAE
 
 COUNT = 8
 TOLERANCE = 1e-3  # relative
@@ -19,11 +21,14 @@ def fingerprint(flow):
     """The log-densities of eight fixed inputs, in nats: a list of 8 numbers, alike on every backend.
 
     Images are bright spots with a little noise. What makes their integers real is not drawn but
-    given, since the random numbers of the backends differ.
+    given, since the random numbers of the backends differ. Of a variational autoencoder they are
+    the ELBOs, with the noise of the latents given too.
     """
     random = np.random.RandomState(0)  # its numbers are the same in every version of NumPy
     context = _context(flow, random)
-    if not flow.is_image_flow:
+    if isinstance(flow, FlowVAE):
+        values = fixed_elbo(flow, _spots(flow.event_shape, random), random)
+    elif not flow.is_image_flow:
         x = random.normal(size=(COUNT, *flow.event_shape)).astype("float32")
         values = flow.log_prob(x, context)
     else:
@@ -44,14 +49,19 @@ def _context(flow, random):
     return random.normal(size=(COUNT, *flow.context_shape)).astype("float32")
 
 
-def _real_images(flow, random):
-    """Fixed images with noise below one, (8, H, W, C), and the log-determinant of that noise."""
-    layer = flow.flow_layers[-1]
-    height, width, _ = flow.event_shape
+def _spots(event_shape, random):
+    """Fixed images with values in [0, 1), (8, H, W, C)."""
+    height, width, _ = event_shape
     centers = random.uniform(0.3, 0.7, (2, COUNT, 1, 1, 1))
     rows = np.linspace(0, 1, height)[:, None, None] - centers[0]
     columns = np.linspace(0, 1, width)[:, None] - centers[1]
-    spots = np.exp(-(rows**2 + columns**2) / 0.02) * random.uniform(0.8, 1.0, (COUNT, *flow.event_shape))
+    return np.exp(-(rows**2 + columns**2) / 0.02) * random.uniform(0.8, 1.0, (COUNT, *event_shape))
+
+
+def _real_images(flow, random):
+    """Fixed images with noise below one, (8, H, W, C), and the log-determinant of that noise."""
+    layer = flow.flow_layers[-1]
+    spots = _spots(flow.event_shape, random)
     integers = np.floor(spots * (layer.bins - 1)).astype("float32")
     noise = ((np.floor(random.uniform(size=spots.shape) * 1024) + 0.5) / 1024).astype("float32")
     if not isinstance(layer, VariationalDequantize):

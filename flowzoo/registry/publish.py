@@ -19,6 +19,7 @@ from flowzoo.registry.folder import (
     write_text,
 )
 from flowzoo.registry.weights import load, read_weights, save_weights
+from flowzoo.vae import FlowVAE
 
 OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint")  # what new weights make untrue
 
@@ -27,7 +28,7 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
     """Writes a flow of the catalogue as a folder of the zoo: config, weights, card, samples.
 
     Arguments:
-        flow: a `flowzoo.NICE`, `RealNVP`, `Glow`, `MAF` or `IAF`.
+        flow: a `flowzoo.NICE`, `RealNVP`, `Glow`, `MAF`, `IAF`, `IAFVAE` or `FVAE`.
         folder: is made if missing; its name is the model's, unless `name` is given.
         dtype: of the stored weights, "float16" or "float32".
         format: "h5" or "safetensors".
@@ -113,7 +114,7 @@ def draw_samples(flow, folder, facts):
         return  # what a context means is not known here
     temperature = facts.get("samples", {}).get("temperature", 1.0)
     path = folder / "samples.png"
-    if flow.is_image_flow and flow.event_shape[-1] in (1, 3):
+    if (flow.is_image_flow or isinstance(flow, FlowVAE)) and flow.event_shape[-1] in (1, 3):
         count = 6 * classes if classes else 64
         labels = [i % classes for i in range(count)] if classes else None
         images = flow.sample(count, labels, temperature=temperature, seed=0)

@@ -12,12 +12,14 @@ import keras
 from keras import ops
 
 from flowzoo import backend
-from flowzoo.datasets import ImageBatches, load_arrays
+from flowzoo.datasets import ImageBatches, binarize, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.architecture import build
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
+from flowzoo.registry.vae import evaluate_vae
 from flowzoo.registry.weights import load
+from flowzoo.vae import FlowVAE
 
 
 def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=None):
@@ -58,7 +60,15 @@ def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
 
 def _measure(flow, data, data_dir, progress=None):
     images, labels = _arrays(flow, data, data["test"], data_dir)
-    return {"split": data["test"], **evaluate(flow, images, labels, progress=progress)}
+    if isinstance(flow, FlowVAE):
+        if data.get("binarize"):
+            images = binarize(images)
+        found = evaluate_vae(
+            flow, images, num_importance_samples=data["importance_samples"], progress=progress
+        )
+    else:
+        found = evaluate(flow, images, labels, progress=progress)
+    return {"split": data["test"], **found}
 
 
 def _arrays(flow, data, split, data_dir):
@@ -100,6 +110,8 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         tuple(part[chosen] for part in (images, labels) if part is not None)
         for chosen in (slice(-held_out), slice(-held_out, None))
     )
+    if data.get("binarize"):
+        validation = (binarize(validation[0]), *validation[1:])
     steps = -(-len(training[0]) // recipe["batch_size"])
     flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=recipe["jit_compile"])
     work = folder / ".training"
@@ -109,6 +121,7 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         *training,
         batch_size=recipe["batch_size"],
         flip=data.get("flip", False),
+        binarize=data.get("binarize", False),
         seed=recipe["seed"],
         epoch=len(done),
     )
