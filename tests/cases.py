@@ -1,5 +1,7 @@
 """Every flow layer and model under test: a new one adds its line here."""
 
+import keras
+
 import flowzoo
 from flowzoo.layers import (
     ActNorm,
@@ -211,6 +213,65 @@ IMAGE_MODELS = {
             "blocks": 1,
             "normalization": "batch",
             "context_shape": (2,),
+            **kwargs,
+        }
+    ),
+}
+
+# Variational autoencoders; `networks` makes a small encoder and decoder for event shape (5,).
+
+
+def networks(*, latent_size=3, outputs=2, context_size=None):
+    """A functional encoder with one to three outputs and a sequential decoder, on vectors of five."""
+    x = keras.Input((5,))
+    hidden = keras.layers.Dense(8, "tanh")(x)
+    sizes = [latent_size] * min(outputs, 2) + [context_size] * (outputs == 3)
+    heads = [keras.layers.Dense(size)(hidden) for size in sizes]
+    decoder = keras.Sequential(
+        [keras.Input((latent_size,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(5)]
+    )
+    return keras.Model(x, heads if outputs > 1 else heads[0]), decoder
+
+
+VAES = {
+    "no flows": lambda **kwargs: flowzoo.FlowVAE(*networks(), **kwargs),
+    "fixed width, gaussian": lambda **kwargs: flowzoo.FlowVAE(
+        *networks(outputs=1), **{"likelihood": "gaussian", **kwargs}
+    ),
+    "IAF posterior with context": lambda **kwargs: flowzoo.FlowVAE(
+        *networks(outputs=3, context_size=4),
+        posterior_flow=flowzoo.IAF(3, autoregressive_layers=2, hidden_units=(8,), context_shape=4),
+        **kwargs,
+    ),
+    "two flows, discretized logistic": lambda **kwargs: flowzoo.FlowVAE(
+        *networks(),
+        posterior_flow=flowzoo.IAF(3, autoregressive_layers=2, hidden_units=(8,), transformer="gated"),
+        prior_flow=flowzoo.MAF(3, autoregressive_layers=2, hidden_units=(8,)),
+        **{"likelihood": "discretized_logistic", "likelihood_scale": 50.0, **kwargs},
+    ),
+    "IAFVAE": lambda **kwargs: flowzoo.IAFVAE(
+        **{
+            "event_shape": (4, 4, 1),
+            "latent_size": 3,
+            "context_size": 4,
+            "autoregressive_layers": 2,
+            "hidden_units": (8,),
+            "hidden_channels": 8,
+            "levels": 2,
+            "blocks": 1,
+            "dense_units": 8,
+            **kwargs,
+        }
+    ),
+    "FVAE": lambda **kwargs: flowzoo.FVAE(
+        **{
+            "event_shape": (8, 8, 3),
+            "latent_channels": 4,
+            "steps": 1,
+            "flow_channels": 8,
+            "hidden_channels": 8,
+            "levels": 2,
+            "blocks": 1,
             **kwargs,
         }
     ),
