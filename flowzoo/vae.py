@@ -141,9 +141,14 @@ class FlowVAE(MaximumLikelihood):
         self.latent_dimensions = math.prod(self.latent_shape)
         self._check_flows(shapes)
         z_shape = (None, *self.latent_shape)
-        if not self.decoder.built:
-            self.decoder.build(z_shape)
-        given = tuple(self.decoder.compute_output_shape(z_shape))[1:]
+        try:
+            if not self.decoder.built:
+                self.decoder.build(z_shape)
+            given = tuple(self.decoder.compute_output_shape(z_shape))[1:]
+        except ValueError as error:
+            raise ValueError(
+                f"The decoder must take z of shape {self.latent_shape}, the encoder's latent shape: {error}"
+            ) from error
         if given != self.event_shape:
             raise ValueError(
                 f"The decoder must map z of shape {self.latent_shape} to the event shape {self.event_shape}; "
