@@ -9,16 +9,16 @@ from keras import ops
 
 from flowzoo import backend, checks
 from flowzoo.base import base_distribution
+from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
 from flowzoo.metrics import bits_per_dim
-from flowzoo.training import MaximumLikelihood
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(MaximumLikelihood):
+class FlowVAE(EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -109,17 +109,9 @@ class FlowVAE(MaximumLikelihood):
         self.likelihood_scale = checks.positive_number("likelihood_scale", likelihood_scale)
         self.posterior_scale = checks.positive_number("posterior_scale", posterior_scale)
         self.learned_scales = bool(learned_scales)
-        if free_bits < 0 or warmup_steps < 0:
-            raise ValueError(
-                f"free_bits and warmup_steps must not be negative; got {free_bits} and {warmup_steps}."
-            )
-        self.free_bits = free_bits
-        self.warmup_steps = warmup_steps
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = keras.random.SeedGenerator()
-        self.trackers = [
-            keras.metrics.Mean(name=metric) for metric in ("elbo", "reconstruction", "kl", "bits_per_dim")
-        ]
+        self.set_objective(free_bits, warmup_steps)
         self.build((None, *self.event_shape))
 
     def build(self, input_shape=None):
@@ -160,11 +152,7 @@ class FlowVAE(MaximumLikelihood):
         self.likelihood_log_scale = None
         if self.likelihood != "bernoulli":
             self.likelihood_log_scale = self._scale_weight("likelihood_log_scale", self.likelihood_scale)
-        self.kl_weight = None
-        if self.warmup_steps:
-            self.kl_weight = self.add_weight(
-                shape=(), initializer="zeros", trainable=False, autocast=False, name="kl_weight"
-            )
+        self.build_objective()
         self.built = True
 
     def _scale_weight(self, name, start):
@@ -407,32 +395,6 @@ class FlowVAE(MaximumLikelihood):
         if self.prior_flow is not None:
             z, _ = self._latent(posterior, noise)
             self.prior_flow.initialize(ops.reshape(z, (-1, *self.latent_shape)))
-
-    def call(self, inputs, training=False):
-        """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
-        x = self._data(inputs)
-        reconstruction, kl = self.terms(x, self._noise(ops.shape(x)[0], None), training=bool(training))
-        if training and self.kl_weight is not None:
-            self.kl_weight.assign(ops.minimum(self.kl_weight + 1.0 / self.warmup_steps, 1.0))
-        return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
-
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if self.loss is not None:
-            raise ValueError("A FlowVAE trains on the ELBO and takes no loss: call compile(optimizer=...).")
-        weight = 1.0 if sample_weight is None else ops.cast(sample_weight, y_pred["kl"].dtype)
-        reconstruction = ops.mean(weight * y_pred["reconstruction"])
-        kl = ops.mean(weight * y_pred["kl"])
-        if training and self.free_bits:
-            kl = ops.maximum(kl, self.free_bits)
-        if training and self.kl_weight is not None:
-            kl = self.kl_weight * kl
-        return sum(self.losses, start=kl - reconstruction)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        values = {**y_pred, "bits_per_dim": bits_per_dim(y_pred["elbo"], self.dimensions)}
-        for tracker in self.trackers:
-            tracker.update_state(values[tracker.name], sample_weight)
-        return keras.Model.compute_metrics(self, x, y, None, sample_weight)
 
     # Checks of input.
 

@@ -3,7 +3,7 @@ import pytest
 from helpers import WITHOUT_TENSORFLOW, pixels, run_python
 
 import flowzoo
-from flowzoo.datasets import ImageBatches, from_directory, image, load, load_arrays
+from flowzoo.datasets import ImageBatches, binarize, from_directory, image, load, load_arrays
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +163,43 @@ assert not any(name.split(".")[0] == "tensorflow" for name in sys.modules)
 print("done")
 """
     assert run_python(WITHOUT_TENSORFLOW + code, KERAS_BACKEND="jax").strip() == "done"
+
+
+# Black and white images.
+
+
+def test_binarize_draws_pixels_by_their_shade():
+    images = np.tile(np.array([0, 51, 204, 255], "uint8"), (20000, 1))
+    drawn = binarize(images, seed=0)
+    assert drawn.dtype == np.float32
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    np.testing.assert_allclose(drawn.mean(axis=0), [0, 0.2, 0.8, 1], atol=0.02)
+    assert set(drawn[:, 0]) == {0.0}
+    assert set(drawn[:, 3]) == {1.0}
+    np.testing.assert_array_equal(binarize(images, seed=0), drawn)
+    assert not np.array_equal(binarize(images, seed=1), drawn)
+    with pytest.raises(ValueError, match=r"binarize takes pixels 0 \.\.\. 255; got values from -1 to 255"):
+        binarize(np.array([-1, 255]))
+
+
+def test_image_batches_are_binarised_anew_in_each_epoch():
+    images = np.full((10, 4, 4, 1), 127, "uint8")
+    batches, twin = (ImageBatches(images, batch_size=4, binarize=True, seed=1) for _ in range(2))
+    first = batches[0]
+    assert set(np.unique(first)) == {0.0, 1.0}
+    np.testing.assert_array_equal(first, twin[0])
+    assert not np.array_equal(first, batches[1])
+    batches.on_epoch_end()
+    assert not np.array_equal(first, batches[0])
+    resumed = ImageBatches(images, batch_size=4, binarize=True, seed=1, epoch=1)
+    np.testing.assert_array_equal(resumed[0], batches[0])
+
+
+def test_load_binarises_anew_in_each_epoch(mock_data):
+    data = load("mnist", "test", batch_size=20, binarize=True)
+    first, second = (np.asarray(next(iter(data))) for _ in range(2))
+    assert set(np.unique(first)) == {0.0, 1.0}
+    assert not np.array_equal(first, second)
+    images, labels = next(iter(load("mnist", "test", batch_size=20, binarize=True, labels=True)))
+    assert set(np.unique(images)) == {0.0, 1.0}
+    assert labels.dtype == "int64"

@@ -22,6 +22,7 @@ def load(
     labels=None,
     shuffle=None,
     flip=None,
+    binarize=False,
     data_dir=None,
     seed=None,
 ):
@@ -40,8 +41,10 @@ def load(
         shuffle: whether each epoch has an order of its own; by default for training splits.
         flip: whether images are mirrored at random; by default for training splits of CelebA
             and CIFAR-10.
+        binarize: whether each pixel is 1 with probability pixel / 255, else 0, drawn anew in each
+            epoch: batches are float32 then. For one fixed draw see `flowzoo.datasets.binarize`.
         data_dir: TFDS folder; by default TFDS's own, $TFDS_DATA_DIR or ~/tensorflow_datasets.
-        seed: integer that fixes order and mirroring.
+        seed: integer that fixes order, mirroring and binarisation.
 
     Returns: a `tf.data.Dataset` of uint8 batches (batch, H, W, C), or of pairs.
     Raises: RuntimeError, with what to do, if the data are neither there nor to be downloaded;
@@ -68,7 +71,26 @@ def load(
             data = data.map(
                 lambda image, label: (mirror(image, seed), label), num_parallel_calls=tf.data.AUTOTUNE
             )
-    return data.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    data = data.batch(batch_size)
+    if binarize:
+        data = _binarized(data, seed)
+    return data.prefetch(tf.data.AUTOTUNE)
+
+
+def _binarized(data, seed):
+    """Batches of images, or of pairs, with a draw of 0s and 1s for images, another one in each epoch."""
+    import tensorflow as tf
+
+    def draw(images, number):
+        uniform = tf.random.stateless_uniform(tf.shape(images), [number, 0], 0.0, 255.0)
+        return tf.cast(uniform < tf.cast(images, "float32"), "float32")
+
+    numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
+    return tf.data.Dataset.zip(data, numbers).map(
+        lambda batch, number: (
+            (draw(batch[0], number), *batch[1:]) if isinstance(batch, tuple) else draw(batch, number)
+        )
+    )
 
 
 def load_arrays(name, split, *, size=64, labels=True, data_dir=None):
