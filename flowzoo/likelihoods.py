@@ -18,7 +18,7 @@ def likelihood_distribution(name, location, log_scale=None):
 
     References:
         Improving Variational Inference with Inverse Autoregressive Flow (Kingma et al., 2016,
-        arXiv:1606.04934), appendix B: the discretised logistic
+        arXiv:1606.04934): the discretised logistic
 
     Arguments:
         name: one of the three.

@@ -111,6 +111,20 @@ def attribute_sweep(
     return image_grid(ops.reshape(found, (-1, *flow.event_shape)), columns=len(strengths), path=path)
 
 
+def reconstructions(vae, images, *, columns=8, path=None):
+    """Images and, below each row of them, what a `flowzoo.FlowVAE` makes of them.
+
+    Arguments:
+        images: (n, H, W, C) as the model takes them, n a multiple of `columns`.
+        path: as in `image_grid`.
+    """
+    images = np.asarray(ops.convert_to_numpy(images))
+    found = ops.convert_to_numpy(vae.reconstruct(images))
+    rows = [part.reshape(-1, columns, *vae.event_shape) for part in (images.astype(found.dtype), found)]
+    pairs = np.stack(rows, axis=1).reshape(-1, *vae.event_shape)
+    return image_grid(pairs, columns=columns, path=path)
+
+
 def training_curve(history, *, metric="loss", axes=None):
     """A metric of training and validation over the epochs.
 

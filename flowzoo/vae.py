@@ -54,7 +54,7 @@ class FlowVAE(EvidenceLowerBound):
         learned_scales: whether training changes these two scales.
         free_bits: nats. Training maximises E[log p(x | z)] - max(free_bits, KL), KL the mean of
             log q(z | x) - log p(z) over the batch: the latent is one group (K = 1 in Kingma et al.,
-            2016, appendix C), since a flow mixes its dimensions.
+            2016), since a flow mixes its dimensions.
         warmup_steps: the weight of the KL in training rises from 0 to 1 in so many steps, evenly.
 
     `fit` minimises the mean of -elbo, but for free bits and warm-up, which evaluation leaves out.
@@ -267,7 +267,7 @@ class FlowVAE(EvidenceLowerBound):
 
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
 
-        On average it lies below log p(x), rises with K and is the ELBO for K = 1. About 2,000
+        On average it lies below log p(x), rises with K and is the ELBO for K = 1. At most 2,000
         latents are decoded at a time.
 
         References:
@@ -281,8 +281,12 @@ class FlowVAE(EvidenceLowerBound):
         x = self._data(x)
         count = checks.positive_integer("num_importance_samples", num_importance_samples)
         generator = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
+        parts = [x[start : start + DECODINGS] for start in range(0, x.shape[0], DECODINGS)]
+        return ops.concatenate([self._importance_weighted(part, count, generator) for part in parts])
+
+    def _importance_weighted(self, x, count, generator):
         posterior = self._compiled_posterior(x)
-        at_once = max(1, min(count, DECODINGS // x.shape[0]))
+        at_once = min(count, DECODINGS // x.shape[0])
         total = None
         for done in range(0, count, at_once):
             noise = self._noise(x.shape[0] * min(at_once, count - done), generator)
@@ -372,6 +376,8 @@ class FlowVAE(EvidenceLowerBound):
         if self.is_image_flow:
             return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
         return x
+
+    save_pretrained = Flow.save_pretrained
 
     # Training.
 

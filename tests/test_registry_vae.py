@@ -140,7 +140,7 @@ def test_verify_and_commands(trained, tmp_path):
 def test_models_are_saved_and_loaded(name, tmp_path):
     vae = VAES[name]()
     perturb(vae, scale=0.1)
-    registry.save_pretrained(vae, tmp_path / "mine", dtype="float32")
+    vae.save_pretrained(tmp_path / "mine", dtype="float32")
     loaded = flowzoo.load(tmp_path / "mine")
     assert fingerprint(loaded) == pytest.approx(fingerprint(vae), rel=1e-5)
     assert "flow.reconstruct(images)" in (tmp_path / "mine" / "README.md").read_text()

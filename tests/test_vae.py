@@ -159,6 +159,15 @@ def test_log_prob_does_not_depend_on_how_many_latents_are_decoded_at_a_time(case
     np.testing.assert_allclose(numpy(vae.log_prob(x, num_importance_samples=7)), whole, rtol=1e-5)
 
 
+def test_log_prob_takes_more_examples_than_are_decoded_at_a_time(monkeypatch):
+    weights, bias, covariance, random = linear_gaussian()
+    vae = linear_gaussian_vae(weights, bias, covariance, width=1.0)
+    x = random.normal(size=(7, 5))
+    whole = numpy(vae.log_prob(x, num_importance_samples=400, seed=0))
+    monkeypatch.setattr("flowzoo.vae.DECODINGS", 3)
+    np.testing.assert_allclose(numpy(vae.log_prob(x, num_importance_samples=400, seed=0)), whole, atol=0.5)
+
+
 def linear_gaussian(seed=0):
     """x = W z + b + 0.5 e: its marginal is N(b, W W^T + 0.25 I), its posterior Gaussian too."""
     random = np.random.default_rng(seed)
@@ -168,8 +177,8 @@ def linear_gaussian(seed=0):
     return weights, bias, covariance, np.random.default_rng(1)
 
 
-def test_log_prob_of_a_linear_gaussian_model_is_the_marginal_likelihood():
-    weights, bias, covariance, random = linear_gaussian()
+def linear_gaussian_vae(weights, bias, covariance, width):
+    """That model, with the posterior's mean and `width` times its marginal deviations for an encoder."""
     x = keras.Input((5,))
     mean, log_scale = keras.layers.Dense(2), keras.layers.Dense(2, kernel_initializer="zeros")
     decoder = keras.Sequential([keras.Input((2,)), keras.layers.Dense(5)])
@@ -178,7 +187,13 @@ def test_log_prob_of_a_linear_gaussian_model_is_the_marginal_likelihood():
     )
     decoder.layers[-1].set_weights([weights, bias])
     mean.set_weights([(covariance @ weights / 0.25).T, -covariance @ weights @ bias / 0.25])
-    log_scale.set_weights([np.zeros((5, 2)), np.log(1.3 * np.sqrt(np.diag(covariance)))])
+    log_scale.set_weights([np.zeros((5, 2)), np.log(width * np.sqrt(np.diag(covariance)))])
+    return vae
+
+
+def test_log_prob_of_a_linear_gaussian_model_is_the_marginal_likelihood():
+    weights, bias, covariance, random = linear_gaussian()
+    vae = linear_gaussian_vae(weights, bias, covariance, width=1.3)
     data = random.normal(size=(50, 2)) @ weights + bias + 0.5 * random.normal(size=(50, 5))
     marginal = weights.T @ weights + 0.25 * np.eye(5)
     offset = data - bias
@@ -216,6 +231,10 @@ def test_the_discretized_logistic_is_a_distribution_of_pixels():
         location = ops.convert_to_tensor(np.full((256, 1), location, "float32"))
         log_p = numpy(likelihood_distribution("discretized_logistic", location, log_scale).log_prob(values))
         np.testing.assert_allclose(np.exp(log_p.astype("float64")).sum(), 1.0, atol=1e-4)
+    for location in (-500.0, 800.0):
+        location = ops.convert_to_tensor(np.full((256, 1), location, "float32"))
+        log_p = numpy(likelihood_distribution("discretized_logistic", location, 0.0).log_prob(values))
+        assert np.isfinite(log_p).all()
 
 
 # The flows of the two papers.
@@ -429,6 +448,17 @@ def test_reconstructions_decode_the_encoded(case):
         mean = vae.encoder(x.astype("float32"))
         mean = mean[0] if isinstance(mean, (list, tuple)) else mean
         np.testing.assert_allclose(numpy(z), numpy(mean).reshape(len(x), -1), rtol=1e-5, atol=1e-6)
+
+
+def test_reconstructions_are_drawn_below_the_images(tmp_path, monkeypatch):
+    vae = VAES["FVAE"]()
+    perturb(vae, scale=0.1)
+    x = data_of(vae, n=4)
+    drawn = []
+    monkeypatch.setattr("flowzoo.plots.image_grid", lambda images, **_: drawn.append(images))
+    flowzoo.plots.reconstructions(vae, x, columns=2)
+    found = numpy(vae.reconstruct(x))
+    np.testing.assert_array_equal(drawn[0], np.concatenate([x[:2], found[:2], x[2:], found[2:]]))
 
 
 def test_samples_come_from_the_prior_flow():

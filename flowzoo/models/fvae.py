@@ -100,7 +100,8 @@ class FVAE(FlowVAE):
         pixels = keras.layers.Rescaling(255 / 2, 255 / 2, dtype="float32")(hidden)
 
         if flow is None:
-            image_shape(latent_shape, max(1, flow_levels - 1))
+            if checks.positive_integer("flow_levels", flow_levels) > 1:
+                image_shape(latent_shape, flow_levels - 1)
             layers = glow_layers(
                 flow_levels, steps, hidden_channels=flow_channels, coupling=coupling, dtype=policy
             )
