@@ -6,6 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 from cases import VAES
 from helpers import numpy, perturb, run_python
+from test_registry import RECIPE
 from typer.testing import CliRunner
 
 import flowzoo
@@ -47,16 +48,7 @@ def recipe(kind):
         "class": kind,
         "config": CONFIGS[kind],
         "data": data,
-        "recipe": {
-            "seed": 0,
-            "validation_examples": 20,
-            "epochs": 2,
-            "batch_size": 20,
-            "warmup_steps": 2,
-            "optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.001}},
-            "dtype_policy": "float32",
-            "jit_compile": False,
-        },
+        "recipe": RECIPE["recipe"],
         "licence": "Apache-2.0",
     }
 
