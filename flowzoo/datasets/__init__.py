@@ -1,10 +1,20 @@
 """Data to train and test flows on."""
 
+from flowzoo.datasets.batches import Batches, ImageBatches
 from flowzoo.datasets.binarize import binarize
-from flowzoo.datasets.image import ImageBatches, from_directory, load, load_arrays
-from flowzoo.datasets.toy import Checkerboard, EightGaussians, ToyDensity, TwoMoons, midpoint_grid
+from flowzoo.datasets.image import from_directory, load, load_arrays
+from flowzoo.datasets.toy import (
+    TOY_DENSITIES,
+    Checkerboard,
+    EightGaussians,
+    ToyDensity,
+    TwoMoons,
+    midpoint_grid,
+)
 
 __all__ = [
+    "TOY_DENSITIES",
+    "Batches",
     "Checkerboard",
     "EightGaussians",
     "ImageBatches",

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from flowzoo import checks
-from flowzoo.datasets.binarize import binarize as draw_binary
+from flowzoo.datasets.batches import ImageBatches
 
 CELEBA_CROP = (35, 15, 148, 148)  # top, left, height, width of 218 x 178: the central square
 FLIPPED = ("celeb_a", "cifar10")
@@ -170,78 +170,6 @@ def _by_hand(name, folder):
         f"{by_file}where there is no network, run tfds.load({name!r}) on a machine that has one and copy its "
         f"folder {name}/ to {folder}, or name the folder that holds it with data_dir= or $TFDS_DATA_DIR."
     )
-
-
-class ImageBatches(keras.utils.PyDataset):
-    """Batches of images in memory, for `fit` on any backend; needs no TensorFlow.
-
-    Arguments:
-        images: uint8 (n, H, W, C).
-        labels: (n,) or (n, ...), the context of a conditional flow, or None.
-        batch_size: images a batch; the last batch may be smaller.
-        shuffle: whether each epoch has an order of its own.
-        flip: whether images are mirrored at random.
-        binarize: whether each pixel is 1 with probability pixel / 255, else 0, drawn anew in each
-            epoch; batches are float32 then.
-        seed: integer that fixes order, mirroring and binarisation.
-        epoch: number of the first epoch, for training that goes on.
-
-    Example:
-        >>> batches = flowzoo.datasets.ImageBatches(np.zeros((10, 4, 4, 3), "uint8"), batch_size=4)
-        >>> len(batches), batches[2].shape
-        (3, (2, 4, 4, 3))
-    """
-
-    def __init__(
-        self,
-        images,
-        labels=None,
-        *,
-        batch_size=64,
-        shuffle=True,
-        flip=False,
-        binarize=False,
-        seed=0,
-        epoch=0,
-        **kwargs,
-    ):
-        super().__init__(**kwargs)
-        self.images = np.asarray(images)
-        if self.images.ndim != 4 or len(self.images) == 0:
-            raise ValueError(f"images must have shape (n, H, W, C), n > 0; got {self.images.shape}.")
-        self.labels = None if labels is None else np.asarray(labels)
-        if self.labels is not None and len(self.labels) != len(self.images):
-            raise ValueError(f"There are {len(self.images)} images, but {len(self.labels)} labels.")
-        self.batch_size = checks.positive_integer("batch_size", batch_size)
-        self.shuffle = shuffle
-        self.flip = flip
-        self.binarize = binarize
-        self.seed = seed
-        self.epoch = epoch
-        self._plan()
-
-    def _plan(self):
-        """This epoch's order and mirroring, which depend on seed and epoch alone."""
-        rng = np.random.default_rng((self.seed, self.epoch))
-        count = len(self.images)
-        self.order = rng.permutation(count) if self.shuffle else np.arange(count)
-        self.mirrored = rng.random(count) < 0.5 if self.flip else np.zeros(count, bool)
-
-    def on_epoch_end(self):
-        self.epoch += 1
-        self._plan()
-
-    def __len__(self):
-        return -(-len(self.images) // self.batch_size)
-
-    def __getitem__(self, index):
-        chosen = self.order[index * self.batch_size : (index + 1) * self.batch_size]
-        images = self.images[chosen]
-        mirrored = self.mirrored[chosen]
-        images[mirrored] = images[mirrored][:, :, ::-1]
-        if self.binarize:
-            images = draw_binary(images, seed=np.random.default_rng((self.seed, self.epoch, index)))
-        return images if self.labels is None else (images, self.labels[chosen])
 
 
 def from_directory(folder, *, size=64, channels=3, batch_size=64, shuffle=True, flip=False, seed=0):

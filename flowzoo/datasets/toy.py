@@ -117,6 +117,9 @@ class Checkerboard(ToyDensity):
         return np.where(inside, -math.log(8), -np.inf)
 
 
+TOY_DENSITIES = {"two_moons": TwoMoons, "eight_gaussians": EightGaussians, "checkerboard": Checkerboard}
+
+
 def _mixture_log_prob(x, means, deviation):
     """Log-density of equal Gaussians at `means`, without an array of all points by all means."""
     x = np.asarray(x, "float64")

@@ -4,7 +4,7 @@ import keras
 
 from flowzoo import checks
 from flowzoo.flow import Flow
-from flowzoo.models.glow import COUPLINGS, glow_layers
+from flowzoo.models.glow import COUPLINGS, glow_layers, steps_by_level
 from flowzoo.models.parts import image_shape
 from flowzoo.networks import ConvDecoder, ConvEncoder
 from flowzoo.vae import FlowVAE
@@ -38,7 +38,7 @@ class FVAE(FlowVAE):
         latent_channels: C of the latent shape (height / 2^levels, width / 2^levels, C).
         flow: a `flowzoo.Flow` on the latent shape, or None for the Glow that the next four describe.
         flow_levels: scales of the Glow; each but the last halves the latent images.
-        steps: steps of each scale.
+        steps: steps of each scale, or a list of one number a scale, the finest first.
         flow_channels: width of each coupling's network.
         coupling: "additive", the paper's, or "affine".
         hidden_channels, levels, blocks, activation: of the `flowzoo.networks.ConvEncoder` and
@@ -102,6 +102,7 @@ class FVAE(FlowVAE):
         if flow is None:
             if checks.positive_integer("flow_levels", flow_levels) > 1:
                 image_shape(latent_shape, flow_levels - 1)
+            steps = steps_by_level(steps, flow_levels)
             layers = glow_layers(
                 flow_levels, steps, hidden_channels=flow_channels, coupling=coupling, dtype=policy
             )

@@ -35,7 +35,8 @@ class Glow(Flow):
     Arguments:
         event_shape: (height, width, channels), height and width divisible by 2^levels.
         levels: number of scales, L in the paper.
-        steps: steps of flow in each level, K in the paper.
+        steps: steps of flow in each level, K in the paper; or a list of one number a level, the
+            finest first. Steps at the coarse levels cost little, and shape what is large in an image.
         hidden_channels: width of each coupling's convolutional network; 512 in the paper.
         coupling: "affine" or "additive".
         learned_prior: whether what goes on at a scale sets mean and scale of the latents that
@@ -77,7 +78,7 @@ class Glow(Flow):
         **kwargs,
     ):
         image_shape(event_shape, levels)
-        steps = checks.positive_integer("steps", steps)
+        steps = steps_by_level(steps, levels)
         checks.choice("coupling", coupling, COUPLINGS)
         if classes is not None:
             checks.positive_integer("classes", classes)
@@ -156,6 +157,15 @@ class Glow(Flow):
         return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})
 
 
+def steps_by_level(steps, levels):
+    """`steps` once checked: one integer, or a tuple of one a level."""
+    if not isinstance(steps, (tuple, list)):
+        return checks.positive_integer("steps", steps)
+    if len(steps) != levels:
+        raise ValueError(f"steps must be an integer or {levels} of them, one a level; got {steps!r}.")
+    return tuple(checks.positive_integer("each entry of steps", number) for number in steps)
+
+
 def glow_layers(
     levels,
     steps,
@@ -180,14 +190,16 @@ def glow_layers(
         linear_layer = InvertibleLinear(parametrization=linear, dtype=dtype)
         return [changes, linear_layer, ActNorm(log_scale_factor=3.0, dtype=dtype)]
 
+    if isinstance(steps, int):
+        steps = [steps] * levels
     layers = []
     if classes is not None:
         layers = [ClassPrior(classes, dtype=dtype)]
     elif learned_prior:
         layers = [ActNorm(log_scale_factor=3.0, dtype=dtype)]
-    for level in range(levels):
-        if level > 0:
+    for level in reversed(range(levels)):
+        if level < levels - 1:
             layers = [FactorOut(layers, learned_prior=learned_prior, dtype=dtype)]
-        layers += [layer for _ in range(steps) for layer in one_step()]
+        layers += [layer for _ in range(steps[level]) for layer in one_step()]
         layers.append(Squeeze())
     return layers

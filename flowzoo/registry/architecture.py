@@ -103,6 +103,8 @@ def check_config(facts):
 
 def is_kind(key, value):
     """Whether a JSON value is of the type and of a sensible size for the argument `key`."""
+    if key == "steps" and isinstance(value, list):  # one a level
+        return 0 < len(value) <= 16 and all(type(each) is int and 0 < each <= MOST_LAYERS for each in value)
     if key in INTEGERS:
         return type(value) is int and 0 < value <= LARGEST_INTEGER
     if key in ("seed", "warmup_steps"):
@@ -134,7 +136,7 @@ def estimated_size(config):
         channels = shape[-1] * 2 ** (levels + 1)
         if "steps" in config:
             width = config["hidden_channels"]
-            depth = levels * config["steps"]
+            depth = _total_steps(config["steps"], levels)
             each = width**2 + 9 * width * (2 * channels + context) + channels**2
         else:
             width = (config["hidden_channels"] or 32) * 2 ** (levels - 1)
@@ -157,7 +159,7 @@ def _estimated_size_of_vae(config, shape):
     depth, size = 4 * blocks + 2 * levels, 9 * width**2 * (4 * blocks + 6)
     if "latent_channels" in config:
         channels = config["latent_channels"] * 2 ** config["flow_levels"]
-        steps, flow_width = config["flow_levels"] * config["steps"], config["flow_channels"]
+        steps, flow_width = _total_steps(config["steps"], config["flow_levels"]), config["flow_channels"]
         flow = steps * (flow_width**2 + 9 * flow_width * channels + channels**2)
         return depth + steps, size + flow + 18 * width * config["latent_channels"]
     dense, latent, context = config["dense_units"], config["latent_size"], config["context_size"]
@@ -170,6 +172,10 @@ def _estimated_size_of_vae(config, shape):
         depth + steps * len(widths),
         size + flow + 2 * cells * width * dense + dense * (3 * latent + context),
     )
+
+
+def _total_steps(steps, levels):
+    return sum(steps) if isinstance(steps, (list, tuple)) else steps * levels
 
 
 def _sizes(value):

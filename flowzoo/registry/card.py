@@ -6,7 +6,8 @@ SPACES = {
     "log_likelihood_pixels": "log-likelihood, pixels in [0, 256)",
     "log_likelihood_unit": "log-likelihood, pixels / 256",
     "log_likelihood_logit": "log-likelihood, logit space",
-    "log_likelihood": "log-likelihood, importance-weighted",
+    "log_likelihood": "log-likelihood",
+    "entropy": "the data's true entropy",
     "elbo": "ELBO",
     "bits_per_dim": "negative log-likelihood",
     "psnr": "PSNR of reconstructions",
@@ -32,6 +33,8 @@ def _figure(key, value):
         return f"{value:.3f} bits/dim"
     if key == "psnr":
         return f"{value:.2f} dB"
+    if abs(value) < 10:
+        return f"{value:.3f} nats"
     return f"{value:.2f} nats" if key in ("log_likelihood", "elbo") else f"{value:.1f} nats"
 
 
@@ -86,6 +89,11 @@ def _measured(facts):
     )
     if _is_vae(facts):
         text = _vae_measured(facts)
+    elif len(_shape(facts)) == 1:
+        text = (
+            f"On {metrics['examples']:,} new points of {data['name']}, with the stored "
+            f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
+        )
     return f"""## Measured
 
 {_wrapped(text)}
@@ -160,18 +168,19 @@ def _training(facts):
     if "recipe" not in facts or "training" not in facts:
         return ""
     recipe, training = facts["recipe"], facts["training"]
+    things = "images" if len(_shape(facts)) == 3 else "points"
     mirrored = ", mirrored at random" if facts["data"].get("flip") else ""
     mirrored += ", binarised anew in each epoch" if facts["data"].get("binarize") else ""
     averaged = ", averaged over steps (EMA)," if recipe["optimizer"]["config"].get("use_ema") else ""
     text = (
-        f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} images in "
+        f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} {things} in "
         f"batches of {recipe['batch_size']}{mirrored}, {recipe['dtype_policy']}, "
         f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
         f"of the epoch of the best loss on "
-        f"{recipe['validation_examples']:,} held-out training images were kept, epoch "
+        f"{recipe['validation_examples']:,} held-out training {things} were kept, epoch "
         f"{training['best_epoch']}. It took {training['seconds'] / 60:.0f} minutes on "
         f"{training['hardware']} with Keras's {training['backend']} backend, "
-        f"{training['examples_per_second']:.0f} images a second. `training.csv` has every epoch's losses."
+        f"{training['examples_per_second']:,.0f} {things} a second. `training.csv` has every epoch's losses."
     )
     return f"## Training\n\n{_wrapped(text)}"
 
@@ -180,6 +189,8 @@ def _metric_rows(metrics, of_paper):
     rows = []
     for key, label in SPACES.items():
         if key in metrics:
+            if key == "log_likelihood" and "importance_samples" in metrics:
+                label += ", importance-weighted"
             published = _figure(key, of_paper[key]) if key in of_paper else "–"
             rows.append(f"| {label} | {_figure(key, metrics[key])} | {published} |")
     return "\n".join(rows)

@@ -1,6 +1,5 @@
 """Training and measuring the zoo's models by their recipes."""
 
-import csv
 import math
 import os
 import pathlib
@@ -12,9 +11,10 @@ import keras
 from keras import ops
 
 from flowzoo import backend
-from flowzoo.datasets import ImageBatches, binarize, load_arrays
+from flowzoo.datasets import TOY_DENSITIES, Batches, ImageBatches, binarize, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.architecture import build
+from flowzoo.registry.checkpoints import Checkpoints
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
 from flowzoo.registry.vae import evaluate_vae
@@ -52,6 +52,20 @@ def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=Non
     }
 
 
+def evaluate_density(flow, x, context=None, *, batch_size=1000, progress=None):
+    """Mean log-likelihood, in nats, of examples that are not images.
+
+    Returns: dict with "examples" and "log_likelihood".
+    """
+    total = 0.0
+    for start in range(0, len(x), batch_size):
+        part = slice(start, start + batch_size)
+        total += float(ops.sum(flow.log_prob(x[part], None if context is None else context[part])))
+        if progress is not None:
+            progress(min(start + batch_size, len(x)))
+    return {"examples": len(x), "log_likelihood": total / len(x)}
+
+
 def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
     """Measures a pretrained model again on the split that its card names."""
     facts = info(name_or_path)
@@ -59,20 +73,25 @@ def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
 
 
 def _measure(flow, data, data_dir, progress=None):
-    images, labels = _arrays(flow, data, data["test"], data_dir)
+    x, context = _arrays(flow, data, data["test"], data_dir)
     if isinstance(flow, FlowVAE):
         if data.get("binarize"):
-            images = binarize(images)
-        found = evaluate_vae(
-            flow, images, num_importance_samples=data["importance_samples"], progress=progress
-        )
+            x = binarize(x)
+        found = evaluate_vae(flow, x, num_importance_samples=data["importance_samples"], progress=progress)
+    elif flow.is_image_flow:
+        found = evaluate(flow, x, context, progress=progress)
     else:
-        found = evaluate(flow, images, labels, progress=progress)
+        found = evaluate_density(flow, x, context, progress=progress)
+    if data["name"] in TOY_DENSITIES:
+        found["entropy"] = TOY_DENSITIES[data["name"]]().entropy()
     return {"split": data["test"], **found}
 
 
 def _arrays(flow, data, split, data_dir):
-    """Images and, for a class-conditional flow, their labels, or None."""
+    """Examples and, for a class-conditional flow, their labels, or None."""
+    if data["name"] in TOY_DENSITIES:
+        seed = ("train", "test").index(split)
+        return TOY_DENSITIES[data["name"]]().sample(data["points"][split], seed=seed), None
     labels = None if flow.context_shape is None else data.get("labels", True)
     return load_arrays(data["name"], split, size=data.get("size", 64), labels=labels, data_dir=data_dir)
 
@@ -81,7 +100,8 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
     The recipe fixes data, epochs, batch size, optimizer, precision and seed. Training that was
-    interrupted goes on from its last epoch when called again with the same folder.
+    interrupted, killed even, goes on from the end of its last epoch when called again with the
+    same folder.
 
     Arguments:
         epochs, learning_rate: instead of the recipe's.
@@ -104,38 +124,42 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     finally:
         keras.config.set_dtype_policy(policy)
 
-    images, labels = _arrays(flow, data, data["train"], data_dir)
+    x, context = _arrays(flow, data, data["train"], data_dir)
     held_out = recipe["validation_examples"]
     training, validation = (
-        tuple(part[chosen] for part in (images, labels) if part is not None)
+        tuple(part[chosen] for part in (x, context) if part is not None)
         for chosen in (slice(-held_out), slice(-held_out, None))
     )
     if data.get("binarize"):
         validation = (binarize(validation[0]), *validation[1:])
     steps = -(-len(training[0]) // recipe["batch_size"])
     flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=recipe["jit_compile"])
-    work = folder / ".training"
-    work.mkdir(exist_ok=True)
-    done = _read_log(folder) if (work / "backup").exists() else []
-    batches = ImageBatches(
-        *training,
-        batch_size=recipe["batch_size"],
-        flip=data.get("flip", False),
-        binarize=data.get("binarize", False),
-        seed=recipe["seed"],
-        epoch=len(done),
+    averaged = recipe["optimizer"]["config"].get("use_ema", False)
+    swap = keras.callbacks.SwapEMAWeights() if averaged else None  # validates with the averages
+    checkpoints = Checkpoints(
+        folder / ".training",
+        recipe={key: facts[key] for key in ("class", "config", "data", "recipe")},
+        log=folder / "training.csv",
+        swap=swap,
     )
+    done = len(checkpoints.rows)
+    if not done and "initialization_examples" in recipe:  # more than a small first batch
+        flow.initialize(*(part[: recipe["initialization_examples"]] for part in training))
     flow.fit(
-        batches,
+        _batches(training, data, batch_size=recipe["batch_size"], seed=recipe["seed"], epoch=done),
         epochs=recipe["epochs"],
-        validation_data=ImageBatches(*validation, batch_size=recipe["batch_size"], shuffle=False),
+        initial_epoch=done,
+        validation_data=Batches(*validation, batch_size=recipe["batch_size"], shuffle=False),
         verbose=verbose,
-        callbacks=_callbacks(
-            folder, work, done, averaged=recipe["optimizer"]["config"].get("use_ema", False)
-        ),
+        callbacks=[
+            StopWhenDiverged(checkpoints.folder),
+            EpochSeconds(),
+            *([swap] if averaged else []),
+            checkpoints,
+        ],
     )
-    flow.load_weights(work / "best.weights.h5")
-    rows = _read_log(folder)
+    flow.load_weights(checkpoints.best_weights)
+    rows = checkpoints.rows
     seconds = sum(row["seconds"] for row in rows)
     facts["training"] = {
         "examples": len(training[0]),
@@ -149,40 +173,14 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     stored = store(flow, folder, facts)
     facts["metrics"] = _measure(stored, data, data_dir)
     complete(stored, folder, facts)
-    shutil.rmtree(work)
+    shutil.rmtree(checkpoints.folder)
     return facts
 
 
-def _callbacks(folder, work, done, *, averaged):
-    """What watches a training; `done` are the rows of the log that it goes on from."""
-    swap = keras.callbacks.SwapEMAWeights() if averaged else None  # validates with the averages
-    best = SaveBest(work / "best.weights.h5", swap)
-    if done:
-        best.best = min(row["val_loss"] for row in done)
-    return [
-        StopWhenDiverged(work),
-        EpochSeconds(),
-        *([swap] if averaged else []),
-        keras.callbacks.CSVLogger(folder / "training.csv", append=bool(done)),
-        best,
-        # The backup comes last, so that what is resumed from is what was logged.
-        keras.callbacks.BackupAndRestore(work / "backup", delete_checkpoint=False),
-    ]
-
-
-class SaveBest(keras.callbacks.ModelCheckpoint):
-    """Saves the weights of the best validation loss, the averaged ones where an EMA is kept."""
-
-    def __init__(self, path, swap=None):
-        super().__init__(path, monitor="val_loss", save_best_only=True, save_weights_only=True)
-        self.swap = swap
-
-    def on_epoch_end(self, epoch, logs=None):
-        if self.swap is not None:
-            self.swap.on_test_begin()
-        super().on_epoch_end(epoch, logs)
-        if self.swap is not None:
-            self.swap.on_test_end()
+def _batches(arrays, data, **kwargs):
+    if data["name"] in TOY_DENSITIES:
+        return Batches(*arrays, **kwargs)
+    return ImageBatches(*arrays, flip=data.get("flip", False), binarize=data.get("binarize", False), **kwargs)
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
@@ -245,9 +243,3 @@ def _optimizer(recipe, steps):
         0.0, steps - recipe["warmup_steps"], warmup_target=peak, warmup_steps=recipe["warmup_steps"]
     )
     return getattr(keras.optimizers, recipe["optimizer"]["class_name"])(**config)
-
-
-def _read_log(folder):
-    with open(folder / "training.csv", newline="") as file:
-        rows = {row["epoch"]: row for row in csv.DictReader(file)}  # the last of an epoch counts
-    return [{key: float(value) for key, value in row.items()} for row in rows.values()]
