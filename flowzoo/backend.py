@@ -60,7 +60,8 @@ def compiled(model, method):
     """`method` compiled to one graph, which sees the present weights of `model` at every call.
 
     `method` takes and returns tensors alone. JAX would bake weights that it finds in a closure
-    into the program as constants, so there they are passed as arguments.
+    into the program as constants, and lose what happens to the states of seed generators, so
+    there they are passed in and given back.
     """
     if name == "tensorflow":
         import tensorflow as tf
@@ -69,12 +70,43 @@ def compiled(model, method):
 
     import jax
 
+    states = random_states(model)
+
     @jax.jit
     def run(values, *inputs):
-        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))):
-            return method(*inputs)
+        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))) as scope:
+            result = method(*inputs)
+            return result, [scope.get_current_value(state) for state in states]
 
-    return lambda *inputs: run([v.value for v in model.variables], *inputs)
+    def call(*inputs):
+        result, values = run([variable.value for variable in model.variables], *inputs)
+        for state, value in zip(states, values, strict=True):
+            state.assign(value)
+        return result
+
+    return call
+
+
+def compiled_where_slow(model, method):
+    """`compiled` on JAX, whose single operations are slow, unless the inputs are being traced already."""
+    if name == "tensorflow":
+        return method
+
+    import jax
+
+    whole = compiled(model, method)
+
+    def call(*inputs):
+        traced = any(isinstance(value, jax.core.Tracer) for value in inputs)
+        return (method if traced else whole)(*inputs)
+
+    return call
+
+
+def random_states(model):
+    """The states of the seed generators in `model`, variables that are no weights."""
+    weights = {id(weight) for weight in model.weights} | {id(v) for v in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in weights]
 
 
 def repeat(count, step, state):

@@ -110,12 +110,17 @@ class Flow(LatentSpace, MaximumLikelihood):
 
     def inverse_and_log_dets(self, x, context=None, *, seed=None):
         """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
-        return self._inverse(self._data(x), self._context(context), seed)
-
-    def _inverse(self, x, context, seed=None):
+        x, context = self._data(x), self._context(context)
         if seed is not None:
             for layer in self.flow_layers:
                 layer.reseed(seed)
+        return self._fast_inverse(x, *([] if context is None else [context]))
+
+    @functools.cached_property
+    def _fast_inverse(self):
+        return backend.compiled_where_slow(self, self._inverse)
+
+    def _inverse(self, x, context=None):
         z, log_dets = inverse_chain(self.flow_layers, x, self._flat_context(context))
         return ops.reshape(z, (-1, self.dimensions)), log_dets
 
@@ -135,7 +140,9 @@ class Flow(LatentSpace, MaximumLikelihood):
         Returns: tensor (batch,). For many examples, `predict` does the same in batches.
         Raises: ValueError or TypeError for input of a wrong kind, shape, or with NaN.
         """
-        z, log_dets = self.inverse_and_log_dets(x, context, seed=seed)
+        return self._log_prob(*self.inverse_and_log_dets(x, context, seed=seed))
+
+    def _log_prob(self, z, log_dets):
         return self.base_distribution.log_prob(z) + sum(log_dets, start=no_log_det(z))
 
     def bits_per_dim(self, x, context=None, *, seed=None):
@@ -232,10 +239,11 @@ class Flow(LatentSpace, MaximumLikelihood):
     def call(self, inputs):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         if self.context_shape is None:
-            return self.log_prob(inputs)
+            return self._log_prob(*self._inverse(self._data(inputs)))
         if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
-        return self.log_prob(*inputs)
+        x, context = inputs
+        return self._log_prob(*self._inverse(self._data(x), self._context(context)))
 
     def save_pretrained(self, folder, **facts):
         """Writes a flow of the catalogue as a folder that `flowzoo.load` takes.

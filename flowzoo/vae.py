@@ -259,8 +259,17 @@ class FlowVAE(EvidenceLowerBound):
             seed: integer that draws z.
         """
         x = self._data(x)
-        reconstruction, kl = self.terms(x, self._noise(ops.shape(x)[0], seed))
-        return reconstruction - kl
+        return self.fixed_elbo(x, self._noise(ops.shape(x)[0], seed))
+
+    @functools.cached_property
+    def fixed_elbo(self):
+        """The function of (x, noise), as `terms` takes them, that gives the ELBO, (batch,)."""
+
+        def elbo(x, noise):
+            reconstruction, kl = self.terms(x, noise)
+            return reconstruction - kl
+
+        return backend.compiled_where_slow(self, elbo)
 
     def log_prob(self, x, *, num_importance_samples=1000, seed=None):
         """The importance-weighted estimate of log p(x), (batch,), in nats.

@@ -156,7 +156,7 @@ MODELS = {
 # The same for flows of images; all take uint8 pixels.
 IMAGE_MODELS = {
     "Glow": lambda **kwargs: flowzoo.Glow(
-        **{"event_shape": (8, 8, 3), "levels": 2, "steps": 2, "hidden_channels": 8, **kwargs}
+        **{"event_shape": (8, 8, 3), "levels": 2, "steps": (2, 1), "hidden_channels": 8, **kwargs}
     ),
     "Glow, additive, matrix, no learned prior, 5 bits": lambda **kwargs: flowzoo.Glow(
         **{

@@ -3,7 +3,7 @@ import pytest
 from helpers import WITHOUT_TENSORFLOW, pixels, run_python
 
 import flowzoo
-from flowzoo.datasets import ImageBatches, binarize, from_directory, image, load, load_arrays
+from flowzoo.datasets import Batches, ImageBatches, binarize, from_directory, image, load, load_arrays
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,16 @@ def test_image_batches_hold_each_image_once_an_epoch():
     np.testing.assert_array_equal(ImageBatches(images, shuffle=False)[0], images)
 
 
+def test_batches_take_examples_of_any_shape():
+    x = np.arange(10.0).reshape(5, 2)
+    batches = Batches(x, x[:, 0], batch_size=2, shuffle=False)
+    np.testing.assert_array_equal(batches[2][0], x[4:])
+    np.testing.assert_array_equal(batches[1][1], [4.0, 6.0])
+    np.testing.assert_array_equal(np.sort(Batches(x, batch_size=5)[0], axis=0), x)
+    with pytest.raises(ValueError, match=r"one example or more; got an array of shape \(0, 2\)"):
+        Batches(x[:0])
+
+
 def test_image_batches_mirror_some_and_leave_the_data_alone():
     images = pixels((4, 4, 3), n=40)
     before = images.copy()
@@ -120,10 +130,10 @@ def test_a_folder_of_images(tmp_path):
     Image.fromarray(np.full((5, 5), 60, "uint8")).save(tmp_path / "more" / "b.PNG")
     (tmp_path / "notes.txt").write_text("no image")
     batches = from_directory(tmp_path, size=4, shuffle=False)
-    assert batches.images.shape == (2, 4, 4, 3)
-    assert (batches.images[0, 1:3, 1:3] == (10, 200, 30)).all()
-    assert (batches.images[1] == 60).all()
-    assert from_directory(tmp_path, size=4, channels=1).images.shape == (2, 4, 4, 1)
+    assert batches.x.shape == (2, 4, 4, 3)
+    assert (batches.x[0, 1:3, 1:3] == (10, 200, 30)).all()
+    assert (batches.x[1] == 60).all()
+    assert from_directory(tmp_path, size=4, channels=1).x.shape == (2, 4, 4, 1)
 
 
 def test_bad_image_data_are_explained(tmp_path):
@@ -136,7 +146,7 @@ def test_bad_image_data_are_explained(tmp_path):
         from_directory(tmp_path, channels=4)
     with pytest.raises(ValueError, match="images must have shape"):
         ImageBatches(np.zeros((3, 4, 4)))
-    with pytest.raises(ValueError, match="There are 3 images, but 2 labels"):
+    with pytest.raises(ValueError, match="There are 3 examples, but 2 contexts or labels"):
         ImageBatches(np.zeros((3, 4, 4, 1)), [0, 1])
 
 

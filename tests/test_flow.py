@@ -310,6 +310,17 @@ def test_seed_fixes_the_dequantisation_noise():
     assert not np.array_equal(numpy(flow.log_prob(x)), numpy(flow.log_prob(x)))
 
 
+def test_a_compiled_density_follows_the_weights():
+    flow = flowzoo.RealNVP(event_shape=2, couplings=2, hidden_units=(8,))
+    x = data_for((2,))
+    before = numpy(flow.log_prob(x))
+    perturb(flow)
+    after = numpy(flow.log_prob(x))
+    assert np.abs(after - before).max() > 0.01
+    np.testing.assert_allclose(after, numpy(flow(x)), rtol=1e-5)
+    np.testing.assert_allclose(after, numpy(flow.distribution.log_prob(x)), rtol=1e-4, atol=1e-4)
+
+
 def test_log_likelihoods_in_the_spaces_of_the_papers():
     flow = flowzoo.MAF(event_shape=(2, 2, 1), hidden_units=(8,), alpha=0.05)
     perturb(flow)

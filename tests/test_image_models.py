@@ -307,6 +307,8 @@ def test_squeeze_keeps_blocks_together_and_checkerboards_alternate():
         (lambda: flowzoo.Glow((8, 8, 3), bits=9), "bits must be an integer from 1 to 8"),
         (lambda: flowzoo.Glow((8, 8, 3), dequantization="none"), "dequantization must be one of"),
         (lambda: flowzoo.Glow((8, 8, 3), classes=2, context_shape=(3,)), "not both"),
+        (lambda: flowzoo.Glow((8, 8, 3), steps=[2, 2]), "an integer or 3 of them, one a level"),
+        (lambda: flowzoo.FVAE((32, 32, 3), steps=[2, 0]), "each entry of steps must be a positive integer"),
         (lambda: flowzoo.Glow((8, 8, 3), linear="qr"), "parametrization must be one of"),
         (lambda: flowzoo.RealNVP((8, 8, 3), hidden_units=(8,)), "hidden_units is not for images"),
         (lambda: flowzoo.RealNVP(8, levels=2), "levels is not for vectors"),
@@ -319,6 +321,15 @@ def test_squeeze_keeps_blocks_together_and_checkerboards_alternate():
 def test_bad_arguments_are_explained(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_levels_have_steps_of_their_own():
+    flow = flowzoo.Glow((8, 8, 3), levels=2, steps=[1, 3], hidden_channels=8)
+    finest, coarsest = flow.flow_layers, flow.flow_layers[0].flow_layers
+    counts = [
+        sum(isinstance(layer, flowzoo.layers.AffineCoupling) for layer in part) for part in (finest, coarsest)
+    ]
+    assert counts == [1, 3]
 
 
 def test_the_papers_configurations():

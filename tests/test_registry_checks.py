@@ -129,11 +129,22 @@ def test_no_model_of_the_catalogue_is_thought_absurd(name):
     [
         {"event_shape": [256, 256, 3], "levels": 6, "steps": 32, "bits": 5},  # Glow.celeba_hq
         {"event_shape": [32, 32, 3], "levels": 3, "steps": 48},
+        {"event_shape": [32, 32, 3], "levels": 3, "steps": [16, 32, 96]},
     ],
 )
 def test_the_papers_sizes_are_not_absurd(config):
     weights = {"bytes": 2 * 224_000_000}
     check_config({"name": "glow", "class": "Glow", "config": config, "weights": weights})
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [[], [[2, 2]], [1] * 17, [0, 1], ["2"], [10**4], [True], pytest.param([800, 800], id="1,600 layers")],
+)
+def test_lists_of_steps_are_held_against_their_form(steps):
+    config = {"event_shape": [8, 8, 3], "levels": 2, "steps": steps}
+    with pytest.raises(RegistryError, match=r"which is of a wrong type or size|absurdly large"):
+        check_config({"name": "glow", "class": "Glow", "config": config})
 
 
 # Weights files.

@@ -14,6 +14,21 @@ SPACES = {
 }
 
 
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "celeb_a": "CelebA", "two_moons": "two moons"}
+COLUMNS = (
+    "samples",
+    "name",
+    "model",
+    "data",
+    "parameters",
+    "file",
+    "measured",
+    "paper",
+    "trained in",
+    "examples a second",
+)
+
+
 def card(facts):
     """The text of a trained model's card; sections that `facts` know nothing of are left out."""
     return "\n\n".join(filter(None, (part(facts) for part in PARTS))) + "\n"
@@ -26,6 +41,48 @@ def headline(facts):
         if isinstance(metrics.get(key), (int, float)):
             return _figure(key, metrics[key])
     return "–"
+
+
+def row(facts):
+    """The model's row in the table of the project's README, whose columns are `COLUMNS`."""
+    name, data, paper = facts["name"], facts["data"], facts.get("paper", {})
+    metrics, published = facts["metrics"], paper.get("metrics", {})
+    key = next((key for key in SPACES if key in metrics and key in published), None)
+    key = key or next(key for key in ("bits_per_dim", *SPACES) if key in metrics)
+    cells = (
+        f'<img src="pretrained/{name}/samples.png" width="200" alt="samples">',
+        f"[`{name}`](pretrained/{name})",
+        facts["class"],
+        ", ".join(filter(None, [DATA.get(data["name"], data["name"]), data.get("note")])),
+        f"{facts['parameters'] / 1e6:.2g} M",
+        f"{facts['weights']['bytes'] / 1e6:.2g} MB",
+        _measured_in_a_row(key, metrics),
+        _published(key, paper),
+        f"{_duration(facts['training']['seconds'])} on {facts['training']['hardware']}",
+        f"{facts['training']['examples_per_second']:,.0f}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _measured_in_a_row(key, metrics):
+    remark = SPACES[key].partition(", ")[2]
+    if "importance_samples" in metrics:
+        remark = "importance-weighted"
+    if "entropy" in metrics:
+        remark = f"entropy {_figure('entropy', metrics['entropy'])}"
+    return _figure(key, metrics[key]) + (f" ({remark})" if remark else "")
+
+
+def _published(key, paper):
+    """A figure of the paper, and whose it is if not the model's own; a dash where there is none."""
+    if key not in paper.get("metrics", {}):
+        return "–"
+    of = f" ({paper['metrics_of']})" if "metrics_of" in paper else ""
+    return _figure(key, paper["metrics"][key]) + of
+
+
+def _duration(seconds):
+    return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _figure(key, value):
@@ -100,7 +157,7 @@ def _measured(facts):
 
 | figure | this model | paper |
 |---|---|---|
-{_metric_rows(metrics, facts.get("paper", {}).get("metrics", {}))}"""
+{_metric_rows(metrics, facts.get("paper", {}))}"""
 
 
 def _vae_measured(facts):
@@ -135,9 +192,9 @@ def _weights(facts):
     weights = facts["weights"]
     licence = [f"Weights: {facts['licence']}."] if "licence" in facts else []
     if "data" in facts:
-        licence.append(
-            f"Data: {facts['data']['name']}, {facts['data'].get('licence', 'licence not stated')}."
-        )
+        data = facts["data"]
+        note = f", {data['note']}" if "note" in data else ""
+        licence.append(f"Data: {data['name']}{note}; {data.get('licence', 'licence not stated')}.")
     text = (
         "## Weights and licence\n\n"
         f"`{weights['file']}`: {weights['bytes']:,} bytes, {weights['dtype']}, sha256 "
@@ -178,21 +235,20 @@ def _training(facts):
         f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
         f"of the epoch of the best loss on "
         f"{recipe['validation_examples']:,} held-out training {things} were kept, epoch "
-        f"{training['best_epoch']}. It took {training['seconds'] / 60:.0f} minutes on "
+        f"{training['best_epoch']}. It took {_duration(training['seconds'])} on "
         f"{training['hardware']} with Keras's {training['backend']} backend, "
         f"{training['examples_per_second']:,.0f} {things} a second. `training.csv` has every epoch's losses."
     )
     return f"## Training\n\n{_wrapped(text)}"
 
 
-def _metric_rows(metrics, of_paper):
+def _metric_rows(metrics, paper):
     rows = []
     for key, label in SPACES.items():
         if key in metrics:
             if key == "log_likelihood" and "importance_samples" in metrics:
                 label += ", importance-weighted"
-            published = _figure(key, of_paper[key]) if key in of_paper else "–"
-            rows.append(f"| {label} | {_figure(key, metrics[key])} | {published} |")
+            rows.append(f"| {label} | {_figure(key, metrics[key])} | {_published(key, paper)} |")
     return "\n".join(rows)
 
 

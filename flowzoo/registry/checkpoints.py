@@ -3,12 +3,12 @@
 import csv
 import io
 import json
-import os
 import shutil
 
 import keras
 import numpy as np
 
+from flowzoo import backend
 from flowzoo.registry.folder import write_text
 
 
@@ -55,7 +55,7 @@ class Checkpoints(keras.callbacks.Callback):
             return
         self.model.load_weights(self.latest / "state.weights.h5")
         with np.load(self.latest / "random_states.npz") as states:
-            for i, variable in enumerate(self._random_states()):
+            for i, variable in enumerate(backend.random_states(self.model)):
                 variable.assign(states[f"arr_{i}"])
 
     def on_epoch_end(self, epoch, logs=None):
@@ -64,11 +64,12 @@ class Checkpoints(keras.callbacks.Callback):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         self.model.save_weights(partial / "state.weights.h5")
-        np.savez(partial / "random_states.npz", *map(keras.ops.convert_to_numpy, self._random_states()))
+        states = map(keras.ops.convert_to_numpy, backend.random_states(self.model))
+        np.savez(partial / "random_states.npz", *states)
         if self.rows[-1]["val_loss"] <= min(row["val_loss"] for row in self.rows):
             self._save_best(partial / "best.weights.h5")
         else:
-            os.link(self.best_weights, partial / "best.weights.h5")
+            shutil.copyfile(self.best_weights, partial / "best.weights.h5")
         write_text(partial / "training.csv", _csv(self.rows))
         done, self.latest = self.latest, self.folder / f"epoch-{epoch + 1:05d}"
         partial.rename(self.latest)
@@ -83,11 +84,6 @@ class Checkpoints(keras.callbacks.Callback):
         self.model.save_weights(path)
         if self.swap is not None:
             self.swap.on_test_end()
-
-    def _random_states(self):
-        """The variables that Keras does not save with the weights: seed generators (and metrics)."""
-        weights = {id(weight) for weight in self.model.weights}
-        return [variable for variable in self.model.non_trainable_variables if id(variable) not in weights]
 
 
 def _csv(rows):

@@ -151,6 +151,7 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         initial_epoch=done,
         validation_data=Batches(*validation, batch_size=recipe["batch_size"], shuffle=False),
         verbose=verbose,
+        shuffle=False,  # the batches have an order of their own, which does not depend on interruptions
         callbacks=[
             StopWhenDiverged(checkpoints.folder),
             EpochSeconds(),
