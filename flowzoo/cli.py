@@ -63,7 +63,10 @@ def info(name: Name):
     """Show what the model card knows."""
     from flowzoo.registry.index import info as read
 
-    console.print_json(data=read(name))
+    facts = read(name)
+    if "directions" in facts:
+        facts["directions"] = sorted(facts["directions"])  # the numbers are many
+    console.print_json(data=facts)
 
 
 @app.command()

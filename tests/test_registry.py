@@ -204,6 +204,46 @@ def test_averaged_weights_are_validated_and_published(tmp_path, mock_mnist):
     assert "averaged over steps (EMA)" in (folder / "README.md").read_text()
 
 
+def test_attributes_become_directions_and_pictures(tmp_path):
+    folder = tmp_path / "tiny-celeba"
+    folder.mkdir()
+    facts = {
+        **RECIPE,
+        "name": "tiny-celeba",
+        "class": "Glow",
+        "config": {"event_shape": [8, 8, 3], "levels": 2, "steps": [1, 2], "hidden_channels": 4},
+        "data": {
+            "name": "celeb_a",
+            "size": 8,
+            "train": "train",
+            "test": "test",
+            "attributes": ["Smiling", "Male"],
+            "note": "made up",
+        },
+        "recipe": {**RECIPE["recipe"], "epochs": 1, "initialization_examples": 50},
+        "samples": {"temperature": 0.7},
+    }
+    (folder / "model.json").write_text(json.dumps(facts))
+    with tfds.testing.mock_data(num_examples=60):
+        facts = registry.train(folder, folder, verbose=0)
+        images, smiling = flowzoo.datasets.load_arrays("celeb_a", "train", size=8, labels="Smiling")
+    flow = flowzoo.load(folder)
+    found = registry.attribute_directions(folder)
+    assert list(found) == ["Smiling", "Male"]
+    expected = flow.attribute_direction(images[smiling == 1], images[:40])
+    np.testing.assert_allclose(found["Smiling"], expected, rtol=2e-3, atol=2e-3)
+    assert flow.manipulate(images[:2], found["Male"]).shape == (2, 5, 8, 8, 3)
+    assert {"interpolations.png", "attributes.png"} <= {path.name for path in folder.iterdir()}
+    card = (folder / "README.md").read_text()
+    assert "rows 1 to 4 'Smiling'; rows 5 to 8 'Male'" in " ".join(card.split())
+    assert "Data: celeb_a, made up; licence not stated." in card
+    assert json.loads(run("info", folder).output)["directions"] == ["Male", "Smiling"]
+    for text in ("no base64!", "AHw=", 3):  # AHw= is infinity
+        (folder / "model.json").write_text(json.dumps({**facts, "directions": {"Smiling": text}}))
+        with pytest.raises(registry.RegistryError, match="must map names to finite float16 numbers"):
+            registry.attribute_directions(folder)
+
+
 def test_diverging_training_stops_and_goes_on_from_the_last_good_epoch(tmp_path, mock_mnist, monkeypatch):
     folder = glow_recipe(tmp_path / "tiny-glow", epochs=3)
     original = EpochSeconds.on_epoch_begin

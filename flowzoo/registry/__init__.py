@@ -6,6 +6,7 @@ from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info, list_models
 
 _WHERE = {
+    "attribute_directions": "flowzoo.registry.attributes",
     "evaluate": "flowzoo.registry.recipe",
     "load": "flowzoo.registry.weights",
     "save_pretrained": "flowzoo.registry.publish",
@@ -13,7 +14,7 @@ _WHERE = {
     "verify": "flowzoo.registry.fingerprint",
 }
 
-__all__ = ["RegistryError", "evaluate", "info", "list_models", "load", "save_pretrained", "train", "verify"]
+__all__ = ["RegistryError", "info", "list_models", *_WHERE]
 
 
 def __getattr__(name):

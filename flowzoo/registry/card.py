@@ -112,6 +112,27 @@ def _samples(facts):
     )
 
 
+def _latent_space(facts):
+    if "directions" not in facts:
+        return ""
+    names = list(facts["directions"])
+    rows = "; ".join(f"rows {4 * i + 1} to {4 * i + 4} {name!r}" for i, name in enumerate(names))
+    return f"""## Latent space
+
+![interpolations](interpolations.png)
+
+From one sample to another, `flow.interpolate`.
+
+![attributes](attributes.png)
+
+{_wrapped(f"Four samples along each attribute's direction, {rows}; their own strength is 0, in the middle.")}
+
+```python
+directions = flowzoo.registry.attribute_directions("{facts["name"]}")
+changed = flow.manipulate(images, directions["{names[0]}"], strengths=[-1, 0, 1, 2])
+```"""
+
+
 def _use(facts):
     label, labels = (", context=7", ", context=[7] * 16") if _classes(facts) else ("", "")
     is_image = len(_shape(facts)) == 3
@@ -252,4 +273,4 @@ def _metric_rows(metrics, paper):
     return "\n".join(rows)
 
 
-PARTS = (_head, _samples, _use, _measured, _model, _training, _weights, _limits)
+PARTS = (_head, _samples, _use, _latent_space, _measured, _model, _training, _weights, _limits)

@@ -3,11 +3,13 @@
 import math
 import pathlib
 
+import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
 
 from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
+from flowzoo.registry.attributes import decoded
 from flowzoo.registry.card import card
 from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import (
@@ -21,7 +23,15 @@ from flowzoo.registry.folder import (
 from flowzoo.registry.weights import load, read_weights, save_weights
 from flowzoo.vae import FlowVAE
 
-OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint")  # what new weights make untrue
+STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
+OF_WEIGHTS = (
+    "weights",
+    "parameters",
+    "training",
+    "metrics",
+    "fingerprint",
+    "directions",
+)  # what new weights make untrue
 
 
 def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
@@ -103,6 +113,8 @@ def complete(flow, folder, facts):
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     facts["fingerprint"] = fingerprint(flow)
     draw_samples(flow, folder, facts)
+    if "directions" in facts:
+        draw_latent_space(flow, folder, facts)
     write_model_file(folder, facts)
     write_text(folder / "README.md", card(facts))
 
@@ -129,3 +141,21 @@ def draw_samples(flow, folder, facts):
     else:
         return
     facts["samples"] = {"count": count, "temperature": temperature}
+
+
+def draw_latent_space(flow, folder, facts):
+    """Writes interpolations.png and attributes.png, of samples, for a model with attribute directions."""
+    temperature = facts["samples"]["temperature"]
+    a, b = (flow.sample(6, temperature=temperature, seed=seed) for seed in (1, 2))
+    write_atomically(
+        folder / "interpolations.png",
+        lambda path: plots.interpolation_strips(flow, a, b, steps=10, path=path),
+    )
+    strengths = np.linspace(-STRENGTH, STRENGTH, 7)
+    faces = flow.sample(4, temperature=temperature, seed=3)
+    rows = [flow.manipulate(faces, direction, strengths) for direction in decoded(facts).values()]
+    images = ops.reshape(ops.stack(rows), (-1, *flow.event_shape))
+    write_atomically(
+        folder / "attributes.png",
+        lambda path: plots.image_grid(images, path=path, columns=len(strengths)),
+    )

@@ -14,6 +14,7 @@ from flowzoo import backend
 from flowzoo.datasets import TOY_DENSITIES, Batches, ImageBatches, binarize, load_arrays
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.architecture import build
+from flowzoo.registry.attributes import encoded
 from flowzoo.registry.checkpoints import Checkpoints
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
@@ -173,9 +174,22 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     }
     stored = store(flow, folder, facts)
     facts["metrics"] = _measure(stored, data, data_dir)
+    if "attributes" in data:
+        facts["directions"] = _directions(stored, data, training[0], data_dir)
     complete(stored, folder, facts)
     shutil.rmtree(checkpoints.folder)
     return facts
+
+
+def _directions(flow, data, images, data_dir, most=1000):
+    """From the mean latent of training images to that of those with an attribute, each as text."""
+    found = {}
+    for name in data["attributes"]:
+        labelled, labels = load_arrays(
+            data["name"], data["train"], size=data.get("size", 64), labels=name, data_dir=data_dir
+        )
+        found[name] = encoded(flow.attribute_direction(labelled[labels == 1][:most], images[:most]))
+    return found
 
 
 def _batches(arrays, data, **kwargs):
@@ -240,7 +254,8 @@ def _optimizer(recipe, steps):
     """The recipe's Keras optimizer, whose learning rate warms up, then falls to 0 as a cosine."""
     config = dict(recipe["optimizer"]["config"])
     peak = config.pop("learning_rate")
+    warmup_steps = min(recipe["warmup_steps"], steps // 2)
     config["learning_rate"] = keras.optimizers.schedules.CosineDecay(
-        0.0, steps - recipe["warmup_steps"], warmup_target=peak, warmup_steps=recipe["warmup_steps"]
+        0.0, steps - warmup_steps, warmup_target=peak, warmup_steps=warmup_steps
     )
     return getattr(keras.optimizers, recipe["optimizer"]["class_name"])(**config)
