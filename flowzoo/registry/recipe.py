@@ -237,7 +237,8 @@ class EpochSeconds(keras.callbacks.Callback):
 
 def hardware():
     """One line on what this machine computes with."""
-    cores = f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = f"{count} CPU core{'s' * (count > 1)} ({platform.machine()})"
     if backend.name == "jax":
         import jax
 
