@@ -159,8 +159,10 @@ def _measured(facts):
     if "metrics" not in facts:
         return ""
     metrics, data = facts["metrics"], facts["data"]
+    note = f" ({data['note']})" if "note" in data else ""
     text = (
-        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split, "
+        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split"
+        f"{note}, "
         f"{facts['config'].get('bits', 8)} bits, {facts['config'].get('dequantization', 'uniform')} "
         f"dequantisation, one draw of the noise an image, with the stored "
         f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
