@@ -100,7 +100,8 @@ def _arrays(flow, data, split, data_dir):
 def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=None, verbose=1):
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
-    The recipe fixes data, epochs, batch size, optimizer, precision and seed. Training that was
+    The recipe fixes data, epochs, batch size, optimizer, precision and seed. XLA compiles the training
+    step on JAX, on a GPU, and where the recipe asks for it. Training that was
     interrupted, killed even, goes on from the end of its last epoch when called again with the
     same folder.
 
@@ -134,7 +135,13 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     if data.get("binarize"):
         validation = (binarize(validation[0]), *validation[1:])
     steps = -(-len(training[0]) // recipe["batch_size"])
-    flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=recipe["jit_compile"])
+    xla = recipe["jit_compile"] or backend.prefers_xla()
+    flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=xla)
+    if verbose:
+        print(
+            f"{recipe['epochs']} times {len(training[0]):,} examples in {steps:,} batches, on {hardware()}, "
+            f"Keras's {backend.name} backend, {recipe['dtype_policy']}, {'with' if xla else 'without'} XLA."
+        )
     averaged = recipe["optimizer"]["config"].get("use_ema", False)
     swap = keras.callbacks.SwapEMAWeights() if averaged else None  # validates with the averages
     checkpoints = Checkpoints(
