@@ -93,7 +93,7 @@ def sample(
         status.update(f"Drawing {n} samples")
         if label is None and getattr(flow, "classes", None):
             label = [i % flow.classes for i in range(n)]
-        plots.image_grid(flow.sample(n, label, temperature=temperature, seed=seed), path=out, scale=4)
+        plots.samples(flow, flow.sample(n, label, temperature=temperature, seed=seed), out, scale=4)
     console.print(f"{n} samples of {name} are in {out}", soft_wrap=True)
 
 

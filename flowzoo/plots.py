@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 from keras import ops
+from matplotlib.figure import Figure
 
 from flowzoo.datasets.toy import midpoint_grid
 
@@ -77,6 +78,32 @@ def density(flow, *, limit=4.0, resolution=200, context=None, samples=None, axes
         axes.plot(*np.asarray(samples).T, ".", markersize=1, alpha=0.5, color="white")
     axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[], title=flow.name)
     return axes
+
+
+def samples(flow, drawn, path, *, columns=None, scale=2):
+    """Writes a PNG of samples: a grid of images, or points over the density of a flow on the plane.
+
+    Arguments:
+        flow: what they were drawn from.
+        drawn: (n, H, W, 1 or 3) or (n, 2).
+        path: the PNG to write.
+        columns, scale: of `image_grid`.
+
+    Raises: ValueError for samples that no picture shows.
+    """
+    if len(flow.event_shape) == 3 and flow.event_shape[-1] in (1, 3):
+        image_grid(drawn, path=path, columns=columns, scale=scale)
+    elif flow.event_shape == (2,) and flow.context_shape is None:
+        drawn = ops.convert_to_numpy(drawn)
+        figure = Figure(figsize=(4, 4), layout="tight")
+        limit = 1.1 * float(np.abs(drawn).max())
+        density(flow, samples=drawn, limit=limit, axes=figure.subplots())
+        figure.savefig(path)
+    else:
+        raise ValueError(
+            f"Samples of event shape {flow.event_shape} make no picture: images (H, W, 1 or 3) do, and "
+            "points (2,) of a flow without context. flow.sample(n) gives them as an array."
+        )
 
 
 def temperature_ladder(

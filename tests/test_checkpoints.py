@@ -5,9 +5,12 @@ import subprocess
 import sys
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
+from typer.testing import CliRunner
 
 import flowzoo
+from flowzoo import cli
 from flowzoo.datasets import TwoMoons
 
 RECIPE = {
@@ -75,3 +78,8 @@ def test_killed_training_goes_on_and_ends_as_well(tmp_path):
     assert abs(metrics[0]["log_likelihood"] - metrics[1]["log_likelihood"]) < 0.01
     assert metrics[0]["entropy"] == TwoMoons().entropy() < 0.1 - metrics[0]["log_likelihood"]
     assert "the data's true entropy | 1.8" in (killed / "README.md").read_text()
+
+    picture = tmp_path / "points.png"
+    result = CliRunner().invoke(cli.app, ["sample", str(whole), "-n", "50", "--out", str(picture)])
+    assert result.exit_code == 0, result.output
+    assert plt.imread(picture).shape == (400, 400, 4)

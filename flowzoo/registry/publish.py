@@ -5,7 +5,6 @@ import pathlib
 
 import numpy as np
 from keras import ops
-from matplotlib.figure import Figure
 
 from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
@@ -21,7 +20,6 @@ from flowzoo.registry.folder import (
     write_text,
 )
 from flowzoo.registry.weights import load, read_weights, save_weights
-from flowzoo.vae import FlowVAE
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 OF_WEIGHTS = (
@@ -125,21 +123,15 @@ def draw_samples(flow, folder, facts):
     if flow.context_shape is not None and classes is None:
         return  # what a context means is not known here
     temperature = facts.get("samples", {}).get("temperature", 1.0)
-    path = folder / "samples.png"
-    if (flow.is_image_flow or isinstance(flow, FlowVAE)) and flow.event_shape[-1] in (1, 3):
-        count = 6 * classes if classes else 64
-        labels = [i % classes for i in range(count)] if classes else None
-        images = flow.sample(count, labels, temperature=temperature, seed=0)
-        write_atomically(path, lambda path: plots.image_grid(images, path=path, columns=classes or 16))
+    if len(flow.event_shape) == 3 and flow.event_shape[-1] in (1, 3):
+        count, columns = (6 * classes, classes) if classes else (64, 16)
     elif flow.event_shape == (2,):
-        count = 1000
-        points = ops.convert_to_numpy(flow.sample(count, temperature=temperature, seed=0))
-        figure = Figure(figsize=(4, 4), layout="tight")
-        limit = 1.1 * float(abs(points).max())
-        plots.density(flow, samples=points, limit=limit, axes=figure.subplots())
-        write_atomically(path, figure.savefig)
+        count, columns = 1000, None
     else:
         return
+    labels = [i % classes for i in range(count)] if classes else None
+    drawn = flow.sample(count, labels, temperature=temperature, seed=0)
+    write_atomically(folder / "samples.png", lambda path: plots.samples(flow, drawn, path, columns=columns))
     facts["samples"] = {"count": count, "temperature": temperature}
 
 
