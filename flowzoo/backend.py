@@ -109,8 +109,11 @@ def random_states(model):
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
-def repeat(count, step, state):
-    """`state = step(i, *state)` for i = 0 ... count - 1, in one loop of the compiled program.
+def repeat(count, step, state, sequences=()):
+    """`state = step([s[i] for s in sequences], *state)` for i = 0 ... count - 1, in one compiled loop.
+
+    `sequences` may be nested; their tensors are (count, ...). What each step alone reads is best
+    passed so: its gradient is then made piece by piece, not summed over whole tensors.
 
     The gradient passes through it on both backends, with XLA and without: TensorFlow's XLA
     differentiates a loop only if it is told the number of iterations.
@@ -118,13 +121,16 @@ def repeat(count, step, state):
     if name == "tensorflow":
         import tensorflow as tf
 
+        arrays = tf.nest.map_structure(
+            lambda s: tf.TensorArray(s.dtype, count, element_shape=s.shape[1:]).unstack(s), sequences
+        )
         return tf.while_loop(
             lambda i, *state: i < count,
-            lambda i, *state: (i + 1, *step(i, *state)),
+            lambda i, *state: (i + 1, *step(tf.nest.map_structure(lambda a: a.read(i), arrays), *state)),
             (tf.constant(0), *state),
             maximum_iterations=count,
         )[1:]
 
     import jax
 
-    return jax.lax.fori_loop(0, count, lambda i, state: step(i, *state), state)
+    return jax.lax.scan(lambda state, i: (step(i, *state), None), state, sequences, length=count)[0]

@@ -27,7 +27,7 @@ def fit_variational(
     The loss is that mean, in nats, with the target as given: for an unnormalised target it is
     KL - log Z. With `path_gradient` the gradient flows through x alone, not through the weights
     in log q; it has the same mean, and no variance at all where q equals p. It costs one data to
-    latent pass a step, which for an IAF of D dimensions is D passes of its networks.
+    latent pass a step, which an IAF makes dimension after dimension.
 
     References:
         Sticking the Landing (Roeder et al., 2017, arXiv:1703.09194)

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import backend, checks
+from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
 from flowzoo.transformers import Affine, Gated, MixtureOfGaussians
@@ -16,7 +16,8 @@ class MaskedAutoregressive(FlowLayer):
     """x_i = t(z_i; MADE(x)_i), where MADE's parameters for i see only what stands before x_i.
 
     The Jacobian is triangular, so log_det is the sum of the transformer's log-derivatives.
-    Data to latent is one pass of the network; latent to data is D passes, one dimension each.
+    Data to latent is one pass of the network. Latent to data takes the arithmetic of one pass too, but
+    dimension after dimension, see `MADE.solve`.
     `Invert` turns the two around: that is the inverse autoregressive flow.
 
     References:
@@ -85,28 +86,13 @@ class MaskedAutoregressive(FlowLayer):
             )
         self.made.build(x_shape, context_shape)
 
-    def _parameters(self, x, context):
-        return ops.cast(self.made(x, context), x.dtype)
-
     def inverse_and_log_det(self, x, context=None):
-        z, log_det = self.transformer.inverse(x, self._parameters(x, context))
+        parameters = ops.cast(self.made(x, context), x.dtype)
+        z, log_det = self.transformer.inverse(x, parameters)
         return z, ops.sum(log_det, axis=-1)
 
     def forward_and_log_det(self, z, context=None):
-        size = z.shape[-1]
-        dimensions = ops.arange(size, dtype="int32")
-        sequence = ops.cast(ops.argsort(ops.convert_to_tensor(self.made.degrees)), "int32")
-
-        def step(i, x, log_det):
-            # Only one dimension is complete in this pass, so only it is transformed.
-            dimension = ops.take(sequence, i)
-            parameters = ops.reshape(self._parameters(x, context), (-1, self.transformer.parameters, size))
-            value, log_derivative = self.transformer.forward(
-                ops.take(z, [dimension], axis=1), ops.take(parameters, dimension, axis=2)
-            )
-            return ops.where(dimensions == dimension, value, x), log_det + log_derivative[:, 0]
-
-        return backend.repeat(size, step, (ops.zeros_like(z), ops.zeros_like(z[:, 0])))
+        return self.made.solve(self.transformer.forward, z, context)
 
     def get_config(self):
         return {

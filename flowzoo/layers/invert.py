@@ -10,7 +10,7 @@ class Invert(FlowLayer):
     """The flow layer `layer` with its two directions exchanged.
 
     `Invert(MaskedAutoregressive(...))` is one step of an inverse autoregressive flow: sampling
-    takes one pass, and the density of given data as many passes as dimensions.
+    takes one pass, and the density of given data goes dimension after dimension.
 
     Arguments:
         layer: a flow layer that keeps the shape of its input.

@@ -11,7 +11,7 @@ from flowzoo.models.parts import flat_data_end
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class IAF(Flow):
-    """Inverse autoregressive flow: sampling in one pass, density in as many as dimensions.
+    """Inverse autoregressive flow: sampling in one pass, density dimension after dimension.
 
     Each layer is x_i = (z_i - shift_i) exp(-s_i), shift_i and s_i functions of z_1 ... z_(i-1) by
     one MADE; or, gated, x_i = g_i z_i + (1 - g_i) m_i with g_i = sigmoid(a_i + forget_bias). The

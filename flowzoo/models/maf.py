@@ -10,7 +10,7 @@ from flowzoo.models.parts import flat_data_end, normalization_layer
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class MAF(Flow):
-    """Masked autoregressive flow: density in one pass, sampling in as many as dimensions.
+    """Masked autoregressive flow: density in one pass, sampling dimension after dimension.
 
     Each layer is z_i = (x_i - shift_i) exp(-s_i), shift_i and s_i functions of x_1 ... x_(i-1) by
     one MADE, so that log p(x) = log p_base(z) - sum of all s_i. The order of the dimensions is

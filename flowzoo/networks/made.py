@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import backend, checks
 
 ORDERS = ("natural", "reversed", "random")
 
@@ -109,6 +109,69 @@ class MADE(keras.layers.Layer):
         kernel = ops.convert_to_tensor(kernel)
         return ops.matmul(inputs, kernel * ops.cast(mask, kernel.dtype))
 
+    def solve(self, transform, z, context=None):
+        """x with x_i, l_i = transform(z_i, MADE(x)_i) for all i, and the sum of all l_i.
+
+        This takes the arithmetic of about one pass, in D steps. Each step evaluates the hidden units
+        that the last x_i completes, a block in every layer, adds what they give to the sums of the
+        next layer, and reads the parameters of the next dimension off the last sums.
+
+        Arguments:
+            transform: takes one dimension's values, (batch, 1), and parameters, (batch, parameters),
+                and returns two tensors of shape (batch, 1).
+            z: (batch, D).
+            context: (batch, context size), if the network was built with one.
+
+        Returns: tensors (batch, D) and (batch,).
+
+        Example:
+            >>> made = flowzoo.networks.MADE(1, hidden_units=(32,))
+            >>> made.build((None, 3))
+            >>> x, total = made.solve(lambda z, shift: (z + shift, 0 * z), keras.ops.ones((5, 3)))
+            >>> tuple(x.shape), tuple(total.shape)
+            ((5, 3), (5,))
+        """
+        # Sums are of 32 bits at least; what `call` rounds to 16 bits is rounded here too.
+        sum_dtype = keras.backend.result_type(self.variable_dtype, "float32")
+
+        def rounded(values):
+            return ops.cast(ops.cast(values, self.compute_dtype), sum_dtype)
+
+        dimensions = ops.arange(self.size, dtype="int32")
+        order = ops.cast(ops.argsort(ops.convert_to_tensor(self.degrees)), "int32")
+        first_kernel, *kernels = (rounded(kernel) for kernel in (*self.kernels, self.output_kernel))
+        blocks = [units_by_degree(degrees, self.size) for degrees in self.hidden_degrees]
+        sequences = (
+            order,
+            ops.take(ops.transpose(z), order, axis=0),
+            ops.take(first_kernel, order, axis=0),
+            [ops.convert_to_tensor(units) for units, _ in blocks],
+            [
+                ops.take(kernel, units, axis=0) * ops.cast(real, sum_dtype)[:, :, None]
+                for kernel, (units, real) in zip(kernels, blocks, strict=True)
+            ],
+        )
+
+        def step(elements, x, total, *sums):
+            dimension, value, first_row, units, rows = elements
+            sums = list(sums)
+            for i in range(len(units)):
+                hidden = ops.cast(ops.take(sums[i], units[i], axis=1), self.compute_dtype)
+                sums[i + 1] = sums[i + 1] + ops.matmul(ops.cast(self.activate(hidden), sum_dtype), rows[i])
+            parameters = ops.reshape(sums[-1], (-1, self.parameters, self.size))
+            parameters = ops.cast(rounded(ops.take(parameters, dimension, axis=2)), z.dtype)
+            value, extra = transform(ops.expand_dims(value, 1), parameters)
+            sums[0] = sums[0] + rounded(value) * first_row
+            return ops.where(dimensions == dimension, value, x), total + extra[:, 0], *sums
+
+        zeros = ops.cast(ops.zeros_like(z[:, :1]), sum_dtype)
+        sums = [zeros + rounded(bias) for bias in (*self.biases, self.output_bias)]
+        if context is not None:
+            sums[0] = sums[0] + ops.matmul(rounded(context), rounded(self.context_kernel))
+        start = (ops.zeros_like(z), ops.zeros_like(z[:, 0]), *sums)
+        x, total, *_ = backend.repeat(self.size, step, start, sequences)
+        return x, total
+
     def compute_output_shape(self, inputs_shape, context_shape=None):
         return (*inputs_shape[:-1], self.parameters * inputs_shape[-1])
 
@@ -121,3 +184,13 @@ class MADE(keras.layers.Layer):
             "order": self.order,
             "seed": self.seed,
         }
+
+
+def units_by_degree(degrees, size):
+    """The units of each degree 0 ... size - 1 in sorted `degrees`, and which of them are no padding.
+
+    Two arrays of shape (size, width), where width is the number of units of the commonest degree.
+    """
+    start, end = (np.searchsorted(degrees, np.arange(size), side)[:, None] for side in ("left", "right"))
+    units = start + np.arange(np.max(end - start))
+    return np.minimum(units, len(degrees) - 1).astype("int32"), units < end
