@@ -77,6 +77,20 @@ def gradients(model, loss):
     return [None if g is None else ops.convert_to_numpy(g) for g in found]
 
 
+def pass_for_each_dimension(layer, z, context=None):
+    """What an autoregressive layer's `forward_and_log_det` gives, by as many passes as dimensions."""
+    order = ops.cast(ops.argsort(ops.convert_to_tensor(layer.made.degrees)), "int32")
+
+    def transformed(x):
+        return layer.transformer.forward(z, ops.cast(layer.made(x, context), z.dtype))
+
+    def step(dimension, x):
+        return (ops.where(ops.arange(z.shape[1], dtype="int32") == dimension, transformed(x)[0], x),)
+
+    (x,) = backend.repeat(z.shape[1], step, (ops.zeros_like(z),), order)
+    return x, ops.sum(transformed(x)[1], axis=1)
+
+
 def count_calls(monkeypatch, layer):
     """A list that grows by one at every call of `layer`."""
     calls = []

@@ -1,8 +1,10 @@
+import types
+
 import keras
 import numpy as np
 import pytest
 from cases import CONDITIONAL_LAYERS, LAYERS
-from helpers import data_for, gradients, jacobian_log_det, numpy, perturb
+from helpers import data_for, gradients, jacobian_log_det, numpy, pass_for_each_dimension, perturb
 from keras import ops
 
 from flowzoo import layers
@@ -210,6 +212,67 @@ def test_made_context_reaches_every_dimension():
     x = data_for((3,), n=1)
     difference = numpy(made(x, ops.ones((1, 2)))) - numpy(made(x, ops.zeros((1, 2))))
     assert (difference != 0).all()
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize(
+    ("size", "arguments"),
+    [
+        (1, {"hidden_units": (8,)}),
+        (5, {"hidden_units": (8, 8), "order": "natural"}),
+        (5, {"hidden_units": (17,), "order": "reversed", "activation": "tanh"}),
+        (7, {"hidden_units": (3,)}),
+        (6, {"hidden_units": (20, 4, 13), "activation": "gelu"}),
+        (2, {"hidden_units": (1, 5)}),
+        (4, {"hidden_units": (16,), "transformer": "gated"}),
+        (3, {"hidden_units": (9, 16), "transformer": "mixture", "components": 3}),
+    ],
+    ids=lambda value: ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value),
+)
+def test_autoregressive_sampling_equals_a_pass_for_each_dimension(size, arguments, conditional):
+    layer = layers.MaskedAutoregressive(**{"order": "random", **arguments})
+    layer.build((None, size), (None, 2) if conditional else None)
+    perturb(layer)
+    inputs = [keras.Variable(data_for((size,)))]
+    inputs += [keras.Variable(data_for((2,), seed=1))] if conditional else []
+
+    def values(method):
+        return method(*(ops.convert_to_tensor(value) for value in inputs))
+
+    def pass_by_pass(*tensors):
+        return pass_for_each_dimension(layer, *tensors)
+
+    expected = values(pass_by_pass)
+    for value, reference in zip(values(layer.forward_and_log_det), expected, strict=True):
+        np.testing.assert_allclose(numpy(value), numpy(reference), rtol=1e-4, atol=1e-5)
+
+    def gradients_of(method):
+        def loss():
+            x, log_det = values(method)
+            return ops.sum(ops.sin(3 * x)) + ops.sum(ops.square(log_det))
+
+        weights = [*inputs, *layer.trainable_weights]
+        found = gradients(types.SimpleNamespace(trainable_weights=weights), loss)
+        return [0.0 if gradient is None else gradient for gradient in found]
+
+    for found, reference in zip(
+        gradients_of(layer.forward_and_log_det), gradients_of(pass_by_pass), strict=True
+    ):
+        scale = np.abs(reference).max()
+        np.testing.assert_allclose(found, reference, rtol=1e-3, atol=1e-6 + 1e-4 * scale)
+
+
+@pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.03), ("mixed_float16", 0.003)])
+def test_autoregressive_sampling_rounds_as_the_density_does(policy, tolerance):
+    layer = layers.MaskedAutoregressive(hidden_units=(64, 64), dtype=policy)
+    layer.build((None, 16), (None, 2))
+    perturb(layer, scale=0.3)
+    x, context = ops.convert_to_tensor(data_for((16,))), ops.convert_to_tensor(data_for((2,), seed=1))
+    z, log_det = layer.inverse_and_log_det(x, context)
+    back, back_log_det = layer.forward_and_log_det(z, context)
+    assert keras.backend.standardize_dtype(back.dtype) == "float32"
+    np.testing.assert_allclose(numpy(back), numpy(x), atol=tolerance)
+    np.testing.assert_allclose(numpy(back_log_det), -numpy(log_det), atol=tolerance)
 
 
 @pytest.mark.parametrize(
