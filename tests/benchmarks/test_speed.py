@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import pytest
+from helpers import pass_for_each_dimension
 
 import flowzoo
+from flowzoo.layers import MaskedAutoregressive
 
 DIMENSIONS = 64
 FLOWS = {
@@ -33,3 +35,13 @@ def test_sample(benchmark, flow):
 def test_fit(benchmark, flow):
     x = np.random.default_rng(0).normal(size=(4096, DIMENSIONS)).astype("float32")
     benchmark.pedantic(lambda: flow.fit(x, batch_size=128, verbose=0), rounds=5, warmup_rounds=1)
+
+
+@pytest.mark.parametrize(("size", "hidden_units", "n"), [(64, (256, 256), 512), (784, (1024,), 16)])
+@pytest.mark.parametrize("naive", [False, True], ids=["one pass's arithmetic", "pass for each dimension"])
+def test_autoregressive_sample(benchmark, monkeypatch, size, hidden_units, n, naive):
+    if naive:
+        monkeypatch.setattr(MaskedAutoregressive, "forward_and_log_det", pass_for_each_dimension)
+    flow = flowzoo.MAF(event_shape=size, hidden_units=hidden_units)
+    rounds = 1 if naive else 5
+    benchmark.pedantic(lambda: np.asarray(flow.sample(n, seed=0)), rounds=rounds, warmup_rounds=1)
