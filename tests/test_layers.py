@@ -214,22 +214,19 @@ def test_made_context_reaches_every_dimension():
     assert (difference != 0).all()
 
 
-@pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize(
-    ("size", "arguments"),
+    ("size", "conditional", "arguments"),
     [
-        (1, {"hidden_units": (8,)}),
-        (5, {"hidden_units": (8, 8), "order": "natural"}),
-        (5, {"hidden_units": (17,), "order": "reversed", "activation": "tanh"}),
-        (7, {"hidden_units": (3,)}),
-        (6, {"hidden_units": (20, 4, 13), "activation": "gelu"}),
-        (2, {"hidden_units": (1, 5)}),
-        (4, {"hidden_units": (16,), "transformer": "gated"}),
-        (3, {"hidden_units": (9, 16), "transformer": "mixture", "components": 3}),
+        (1, False, {"hidden_units": (8,)}),
+        (5, True, {"hidden_units": (8, 8), "order": "natural"}),
+        (5, False, {"hidden_units": (17,), "order": "reversed", "activation": "tanh"}),
+        (7, True, {"hidden_units": (3,)}),
+        (6, False, {"hidden_units": (20, 4, 13), "activation": "gelu"}),
+        (2, True, {"hidden_units": (1, 5)}),
+        (4, True, {"hidden_units": (16,), "transformer": "gated"}),
     ],
-    ids=lambda value: ", ".join(map(str, value.values())) if isinstance(value, dict) else str(value),
 )
-def test_autoregressive_sampling_equals_a_pass_for_each_dimension(size, arguments, conditional):
+def test_autoregressive_sampling_equals_a_pass_for_each_dimension(size, conditional, arguments):
     layer = layers.MaskedAutoregressive(**{"order": "random", **arguments})
     layer.build((None, size), (None, 2) if conditional else None)
     perturb(layer)
