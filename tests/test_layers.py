@@ -7,7 +7,7 @@ from cases import CONDITIONAL_LAYERS, LAYERS
 from helpers import data_for, gradients, jacobian_log_det, numpy, pass_for_each_dimension, perturb
 from keras import ops
 
-from flowzoo import layers
+from flowzoo import backend, layers
 from flowzoo.networks import MADE, MLP, ResidualMLP
 
 CASES = [(name, False) for name in LAYERS] + [(name, True) for name in CONDITIONAL_LAYERS]
@@ -257,6 +257,18 @@ def test_autoregressive_sampling_equals_a_pass_for_each_dimension(size, conditio
     ):
         scale = np.abs(reference).max()
         np.testing.assert_allclose(found, reference, rtol=1e-3, atol=1e-6 + 1e-4 * scale)
+
+
+@pytest.mark.skipif(backend.name != "tensorflow", reason="other backends have no sparse gradients")
+def test_autoregressive_sampling_has_dense_gradients():
+    import tensorflow as tf
+
+    layer = layers.MaskedAutoregressive(hidden_units=(8, 8))
+    layer.build((None, 3))
+    with tf.GradientTape() as tape:
+        loss = ops.sum(layer.forward_and_log_det(ops.convert_to_tensor(data_for((3,))))[0])
+    found = tape.gradient(loss, [weight.value for weight in layer.trainable_weights])
+    assert not any(isinstance(gradient, tf.IndexedSlices) for gradient in found)
 
 
 @pytest.mark.parametrize(("policy", "tolerance"), [("mixed_bfloat16", 0.03), ("mixed_float16", 0.003)])

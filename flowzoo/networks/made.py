@@ -131,15 +131,15 @@ class MADE(keras.layers.Layer):
             >>> tuple(x.shape), tuple(total.shape)
             ((5, 3), (5,))
         """
-        # Sums are of 32 bits at least; what `call` rounds to 16 bits is rounded here too.
-        sum_dtype = keras.backend.result_type(self.variable_dtype, "float32")
 
         def rounded(values):
-            return ops.cast(ops.cast(values, self.compute_dtype), sum_dtype)
+            # Under mixed precision sums stay in 32 bits, and what `call` rounds is rounded here too.
+            return ops.cast(ops.cast(values, self.compute_dtype), self.variable_dtype)
 
         dimensions = ops.arange(self.size, dtype="int32")
         order = ops.cast(ops.argsort(ops.convert_to_tensor(self.degrees)), "int32")
-        first_kernel, *kernels = (rounded(kernel) for kernel in (*self.kernels, self.output_kernel))
+        # Times one: TensorFlow gives a weight a sparse gradient if rows are taken straight from it.
+        first_kernel, *kernels = (1.0 * rounded(kernel) for kernel in (*self.kernels, self.output_kernel))
         blocks = [units_by_degree(degrees, self.size) for degrees in self.hidden_degrees]
         sequences = (
             order,
@@ -147,7 +147,7 @@ class MADE(keras.layers.Layer):
             ops.take(first_kernel, order, axis=0),
             [ops.convert_to_tensor(units) for units, _ in blocks],
             [
-                ops.take(kernel, units, axis=0) * ops.cast(real, sum_dtype)[:, :, None]
+                ops.take(kernel, units, axis=0) * ops.cast(real, self.variable_dtype)[:, :, None]
                 for kernel, (units, real) in zip(kernels, blocks, strict=True)
             ],
         )
@@ -156,15 +156,15 @@ class MADE(keras.layers.Layer):
             dimension, value, first_row, units, rows = elements
             sums = list(sums)
             for i in range(len(units)):
-                hidden = ops.cast(ops.take(sums[i], units[i], axis=1), self.compute_dtype)
-                sums[i + 1] = sums[i + 1] + ops.matmul(ops.cast(self.activate(hidden), sum_dtype), rows[i])
+                hidden = self.activate(rounded(ops.take(sums[i], units[i], axis=1)))
+                sums[i + 1] = sums[i + 1] + ops.matmul(rounded(hidden), rows[i])
             parameters = ops.reshape(sums[-1], (-1, self.parameters, self.size))
             parameters = ops.cast(rounded(ops.take(parameters, dimension, axis=2)), z.dtype)
             value, extra = transform(ops.expand_dims(value, 1), parameters)
             sums[0] = sums[0] + rounded(value) * first_row
             return ops.where(dimensions == dimension, value, x), total + extra[:, 0], *sums
 
-        zeros = ops.cast(ops.zeros_like(z[:, :1]), sum_dtype)
+        zeros = ops.cast(ops.zeros_like(z[:, :1]), self.variable_dtype)
         sums = [zeros + rounded(bias) for bias in (*self.biases, self.output_bias)]
         if context is not None:
             sums[0] = sums[0] + ops.matmul(rounded(context), rounded(self.context_kernel))
