@@ -59,9 +59,9 @@ def variable_scope(model):
 def compiled(model, method):
     """`method` compiled to one graph, which sees the present weights of `model` at every call.
 
-    `method` takes and returns tensors alone. JAX would bake weights that it finds in a closure
-    into the program as constants, and lose what happens to the states of seed generators, so
-    there they are passed in and given back.
+    `method` takes tensors or None, and returns tensors alone. JAX would bake weights that it finds
+    in a closure into the program as constants, and lose what happens to the states of seed
+    generators, so there they are passed in and given back.
     """
     if name == "tensorflow":
         import tensorflow as tf

@@ -114,7 +114,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         if seed is not None:
             for layer in self.flow_layers:
                 layer.reseed(seed)
-        return self._fast_inverse(x, *([] if context is None else [context]))
+        return self._fast_inverse(x, context)
 
     @functools.cached_property
     def _fast_inverse(self):
@@ -186,14 +186,14 @@ class Flow(LatentSpace, MaximumLikelihood):
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        x = self._compiled_forward(z, *([] if context is None else [context]))
+        x = self._compiled_forward(z, context)
         if self.is_image_flow and self.flow_layers[-1].bins * self.flow_layers[-1].step <= 256:
             return ops.cast(x, "uint8")
         return x
 
     @functools.cached_property
     def _compiled_forward(self):
-        return backend.compiled(self, lambda z, *context: self.forward_and_log_det(z, *context)[0])
+        return backend.compiled(self, lambda z, context: self.forward_and_log_det(z, context)[0])
 
     @property
     def base_distribution(self):

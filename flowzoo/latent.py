@@ -71,16 +71,28 @@ class LatentSpace:
             batch_size: how many are encoded at a time.
             seed: integer that fixes the dequantisation noise.
         """
-        means = []
-        for name, examples in (("positive", positive), ("negative", negative)):
-            examples = checks.array(name, examples, self.event_shape)
-            total = np.zeros(self.dimensions)
-            for start in range(0, len(examples), batch_size):
-                part = examples[start : start + batch_size]
-                z = self.encode(part, self._repeated(context, len(part)), seed=seed + start)
-                total += ops.convert_to_numpy(z).sum(axis=0)
-            means.append(total / len(examples))
-        return (means[0] - means[1]).astype("float32")
+        with_it, without_it = (
+            self.mean_latent(
+                checks.array(name, examples, self.event_shape),
+                context=context,
+                batch_size=batch_size,
+                seed=seed,
+            )
+            for name, examples in (("positive", positive), ("negative", negative))
+        )
+        return (with_it - without_it).astype("float32")
+
+    def mean_latent(self, examples, *, context=None, batch_size=100, seed=0):
+        """The mean latent of examples (n, *event_shape), a float64 array (D,).
+
+        The other arguments are those of `attribute_direction`.
+        """
+        total = np.zeros(self.dimensions)
+        for start in range(0, len(examples), batch_size):
+            part = examples[start : start + batch_size]
+            z = self.encode(part, self._repeated(context, len(part)), seed=seed + start)
+            total += ops.convert_to_numpy(z).sum(axis=0)
+        return total / len(examples)
 
     def manipulate(self, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, seed=0):
         """Examples moved along a direction of the latent space: f(f^-1(x) + strength * direction).

@@ -36,7 +36,8 @@ class Glow(Flow):
         event_shape: (height, width, channels), height and width divisible by 2^levels.
         levels: number of scales, L in the paper.
         steps: steps of flow in each level, K in the paper; or a list of one number a level, the
-            finest first. Steps at the coarse levels cost little, and shape what is large in an image.
+            finest first. Steps at the coarse levels take little arithmetic, and shape what is large
+            in an image.
         hidden_channels: width of each coupling's convolutional network; 512 in the paper.
         coupling: "affine" or "additive".
         learned_prior: whether what goes on at a scale sets mean and scale of the latents that

@@ -12,7 +12,8 @@ from flowzoo.registry.index import info
 def attribute_directions(name_or_path):
     """The attribute directions that come with a pretrained model, for `flow.manipulate`.
 
-    Each is the mean latent of training images with the attribute less that of all training images.
+    Each is the mean latent of training images with the attribute less that of training images as
+    they come, of 1,000 each at most.
 
     Arguments:
         name_or_path: of `flowzoo.list_models()`, or a model's folder.

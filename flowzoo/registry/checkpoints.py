@@ -38,7 +38,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.rows = [] if self.latest is None else _read_rows(self.latest / "training.csv")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "recipe.json"
-        if self.latest is not None and json.loads(path.read_text()) != json.loads(json.dumps(recipe)):
+        if self.latest is not None and json.loads(path.read_text()) != recipe:
             raise ValueError(
                 f"{folder} holds {len(self.rows)} epochs of a training by another recipe, epochs or learning "
                 "rate. Give another folder, or delete that one to start again."

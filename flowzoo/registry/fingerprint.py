@@ -38,7 +38,7 @@ def fingerprint(flow):
         if context is not None:
             context = ops.convert_to_tensor(context.reshape(COUNT, -1))
         inverse = backend.compiled_where_slow(flow, functools.partial(inverse_chain, flow.flow_layers[:-1]))
-        z, log_dets = inverse(x, *([] if context is None else [context]))
+        z, log_dets = inverse(x, context)
         z = ops.reshape(z, (COUNT, flow.dimensions))
         values = flow.base_distribution.log_prob(z) + sum(log_dets) + log_det
     return [float(value) for value in ops.convert_to_numpy(values)]

@@ -22,14 +22,8 @@ from flowzoo.registry.folder import (
 from flowzoo.registry.weights import load, read_weights, save_weights
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
-OF_WEIGHTS = (
-    "weights",
-    "parameters",
-    "training",
-    "metrics",
-    "fingerprint",
-    "directions",
-)  # what new weights make untrue
+# What new weights make untrue.
+OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint", "directions")
 
 
 def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):

@@ -35,17 +35,13 @@ def evaluate(flow, images, context=None, *, batch_size=500, seed=0, progress=Non
 
     Returns: dict with "examples", "bits_per_dim" and "log_likelihood_<space>" in nats.
     """
-    totals = {}
-    for start in range(0, len(images), batch_size):
-        part = slice(start, start + batch_size)
-        found = log_likelihoods(
-            flow, images[part], None if context is None else context[part], seed=seed + start
-        )
-        for space, values in found.items():
-            totals[space] = totals.get(space, 0.0) + float(ops.sum(values))
-        if progress is not None:
-            progress(min(start + batch_size, len(images)))
-    means = {space: total / len(images) for space, total in totals.items()}
+    means = _means(
+        lambda start, *part: log_likelihoods(flow, *part, seed=seed + start),
+        images,
+        context,
+        batch_size,
+        progress,
+    )
     return {
         "examples": len(images),
         "bits_per_dim": bits_per_dim(means["pixels"], flow.dimensions),
@@ -58,13 +54,23 @@ def evaluate_density(flow, x, context=None, *, batch_size=1000, progress=None):
 
     Returns: dict with "examples" and "log_likelihood".
     """
-    total = 0.0
+    means = _means(
+        lambda start, *part: {"log_likelihood": flow.log_prob(*part)}, x, context, batch_size, progress
+    )
+    return {"examples": len(x), **means}
+
+
+def _means(measure, x, context, batch_size, progress):
+    """The means of the tensors (batch,) by name that `measure(start, x, context)` gives of each batch."""
+    totals = {}
     for start in range(0, len(x), batch_size):
         part = slice(start, start + batch_size)
-        total += float(ops.sum(flow.log_prob(x[part], None if context is None else context[part])))
+        found = measure(start, x[part], None if context is None else context[part])
+        for name, values in found.items():
+            totals[name] = totals.get(name, 0.0) + float(ops.sum(values))
         if progress is not None:
             progress(min(start + batch_size, len(x)))
-    return {"examples": len(x), "log_likelihood": total / len(x)}
+    return {name: total / len(x) for name, total in totals.items()}
 
 
 def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
@@ -100,10 +106,9 @@ def _arrays(flow, data, split, data_dir):
 def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=None, verbose=1):
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
-    The recipe fixes data, epochs, batch size, optimizer, precision and seed. XLA compiles the training
-    step on JAX, on a GPU, and where the recipe asks for it. Training that was
-    interrupted, killed even, goes on from the end of its last epoch when called again with the
-    same folder.
+    The recipe fixes data, epochs, batch size, optimizer, precision and seed. XLA compiles the
+    training step on JAX, on a GPU, and where the recipe asks for it. Training that was interrupted,
+    killed even, goes on from the end of its last epoch when called again with the same folder.
 
     Arguments:
         epochs, learning_rate: instead of the recipe's.
@@ -189,13 +194,13 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
 
 
 def _directions(flow, data, images, data_dir, most=1000):
-    """From the mean latent of training images to that of those with an attribute, each as text."""
-    found = {}
+    """From the mean latent of the first training images to that of the first with an attribute, as text."""
+    found, mean = {}, flow.mean_latent(images[:most])
     for name in data["attributes"]:
         labelled, labels = load_arrays(
             data["name"], data["train"], size=data.get("size", 64), labels=name, data_dir=data_dir
         )
-        found[name] = encoded(flow.attribute_direction(labelled[labels == 1][:most], images[:most]))
+        found[name] = encoded(flow.mean_latent(labelled[labels == 1][:most]) - mean)
     return found
 
 
