@@ -22,6 +22,7 @@ from flowzoo.layers.chain import (
     no_log_det,
 )
 from flowzoo.layers.dequantize import Dequantize
+from flowzoo.layers.remat import Run
 from flowzoo.metrics import bits_per_dim
 from flowzoo.training import MaximumLikelihood
 
@@ -236,14 +237,15 @@ class Flow(LatentSpace, MaximumLikelihood):
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""
         return variational.fit_variational(self, target_log_prob_fn, steps=steps, **kwargs)
 
-    def call(self, inputs):
+    def call(self, inputs, training=False):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         if self.context_shape is None:
-            return self._log_prob(*self._inverse(self._data(inputs)))
-        if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
+            inputs = [self._data(inputs)]
+        elif not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
-        x, context = inputs
-        return self._log_prob(*self._inverse(self._data(x), self._context(context)))
+        else:
+            inputs = [self._data(inputs[0]), self._context(inputs[1])]
+        return self._log_prob(*Run()(inputs, function=self._inverse, training=training))
 
     def save_pretrained(self, folder, **facts):
         """Writes a flow of the catalogue as a folder that `flowzoo.load` takes.

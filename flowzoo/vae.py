@@ -189,9 +189,9 @@ class FlowVAE(EvidenceLowerBound):
 
     # The model, on checked tensors; the latent is one flat vector.
 
-    def _posterior(self, x, training=False):
+    def _posterior(self, x):
         """What the encoder says of z0: mean, log-scale, both (batch, D), and perhaps the context, flat."""
-        outputs = self.encoder(x, training=training)
+        outputs = self.encoder(x)
         outputs = [outputs] if ops.is_tensor(outputs) else list(outputs)
         flat = [ops.cast(part, self.variable_dtype) for part in outputs]
         flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in flat]
@@ -217,8 +217,8 @@ class FlowVAE(EvidenceLowerBound):
         w, log_det = self.prior_flow.inverse_and_log_det(ops.reshape(z, (-1, *self.latent_shape)))
         return self.prior_flow.base_distribution.log_prob(w) + log_det
 
-    def _location(self, z, training=False):
-        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)), training=training)
+    def _location(self, z):
+        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)))
         return ops.cast(location, self.variable_dtype)
 
     def _likelihood(self, location):
@@ -227,7 +227,7 @@ class FlowVAE(EvidenceLowerBound):
             log_scale = ops.convert_to_tensor(log_scale)
         return likelihood_distribution(self.likelihood, location, log_scale)
 
-    def terms(self, x, noise, *, training=False):
+    def terms(self, x, noise):
         """log p(x | z) and log q(z | x) - log p(z), whose difference is the ELBO, for given noise.
 
         Arguments:
@@ -236,8 +236,8 @@ class FlowVAE(EvidenceLowerBound):
 
         Returns: two tensors (batch,) in nats.
         """
-        z, log_q = self._latent(self._posterior(x, training), noise)
-        reconstruction = self._likelihood(self._location(z, training)).log_prob(x)
+        z, log_q = self._latent(self._posterior(x), noise)
+        reconstruction = self._likelihood(self._location(z)).log_prob(x)
         return reconstruction, log_q - self._log_prior(z)
 
     @property

@@ -149,6 +149,23 @@ def test_fit_initializes_only_where_a_layer_needs_it(monkeypatch):
         assert len(started) == (normalization is not None)
 
 
+def test_fit_trains_dropout_and_batch_normalization():
+    flow = flowzoo.RealNVP(event_shape=4, couplings=2, hidden_units=(8,), normalization="batch")
+    x = 3.0 + data_for((4,), n=256)
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    flow.fit(x, batch_size=256, epochs=300, verbose=0)
+    mean = numpy(flow.flow_layers[3].statistics.mean)  # the data come permuted, in even and odd places
+    np.testing.assert_allclose(mean, 0.951 * x.mean(axis=0)[[0, 2, 1, 3]], rtol=0.01)  # 1 - 0.99^300
+
+    flow = flowzoo.Flow([AffineCoupling(MLP((64,), dropout=0.5))], event_shape=4)
+    perturb(flow)
+    flow.compile(optimizer=keras.optimizers.SGD(0.0))
+    losses = flow.fit(x, batch_size=256, epochs=2, verbose=0).history["loss"]
+    assert losses[0] != losses[1]
+    evaluated = [flow.evaluate(x, batch_size=256, verbose=0) for _ in range(2)]
+    assert evaluated[0] == evaluated[1]
+
+
 def test_sampling_does_not_start_actnorm():
     flow = flowzoo.Flow([ActNorm()], event_shape=2)
     flow.sample(16)

@@ -3,6 +3,7 @@
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.layers.remat import Rematerialize
 
 
 def build_chain(layers, x_shape, context_shape=None):
@@ -18,7 +19,7 @@ def forward_chain(layers, z, context=None):
     """x and log |det dx/dz|, latent to data."""
     total = no_log_det(z)
     for layer in layers:
-        z, log_det = layer.forward_and_log_det(z, context)
+        z, log_det = run_layer(layer, layer.forward_and_log_det, z, context)
         total = total + log_det
     return z, total
 
@@ -27,9 +28,17 @@ def inverse_chain(layers, x, context=None):
     """z and each layer's log |det dz/dx| from the data end, data to latent."""
     log_dets = []
     for layer in reversed(layers):
-        x, log_det = layer.inverse_and_log_det(x, context)
+        x, log_det = run_layer(layer, layer.inverse_and_log_det, x, context)
         log_dets.append(log_det)
     return x, log_dets
+
+
+def run_layer(layer, method, values, context):
+    """`method(values, context)` of a layer, whose activations are made again later if it asks for it."""
+    if not layer.remat:
+        return method(values, context)
+    inputs = [values] if context is None else [values, context]
+    return Rematerialize()(inputs, function=method, layer=layer)
 
 
 def initialize_chain(layers, x, context=None):

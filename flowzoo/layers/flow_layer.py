@@ -22,6 +22,10 @@ class FlowLayer(keras.layers.Layer):
     start from data overrides `needs_initialization` and `initialize`; one that draws random
     numbers, `reseed`.
 
+    Arguments:
+        remat: whether a flow that trains keeps of this layer its input and output alone, and makes
+            what lies between again in the backward pass.
+
     Under a mixed precision policy the nested networks compute in 16 bits; a flow layer's own
     weights, its outputs and its log-determinants stay in float32.
 
@@ -37,8 +41,9 @@ class FlowLayer(keras.layers.Layer):
         (1,)
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, *, remat=False, **kwargs):
         super().__init__(autocast=False, **kwargs)
+        self.remat = bool(remat)
 
     def add_weight(self, *args, **kwargs):
         kwargs.setdefault("autocast", False)
@@ -69,6 +74,9 @@ class FlowLayer(keras.layers.Layer):
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return x_shape
+
+    def get_config(self):
+        return {**super().get_config(), "remat": self.remat}
 
     def per_example(self, log_det, values):
         """A log-determinant that is the same for all examples, as a tensor of shape (batch,)."""

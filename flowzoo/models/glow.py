@@ -51,6 +51,8 @@ class Glow(Flow):
             images that are black or white in large parts, such as MNIST.
         log_scale_bound: soft bound of each affine coupling's log-scales, in nats. A smaller one, such
             as 1, keeps single strange images from exploding early in the training of many steps.
+        remat: whether training keeps each coupling's input alone, and makes the activations of its
+            network again in the backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c); not with classes.
 
     Example:
@@ -75,6 +77,7 @@ class Glow(Flow):
         dequantization="uniform",
         alpha=None,
         log_scale_bound=2.0,
+        remat=False,
         context_shape=None,
         **kwargs,
     ):
@@ -98,6 +101,7 @@ class Glow(Flow):
             classes=classes,
             linear=linear,
             log_scale_bound=log_scale_bound,
+            remat=remat,
             dtype=policy,
         )
         layers += image_data_end(
@@ -115,6 +119,7 @@ class Glow(Flow):
         self.dequantization = dequantization
         self.alpha = alpha
         self.log_scale_bound = log_scale_bound
+        self.remat = bool(remat)
 
     def _check_arrays(self, inputs):
         super()._check_arrays(inputs)
@@ -177,13 +182,14 @@ def glow_layers(
     classes=None,
     linear="plu",
     log_scale_bound=2.0,
+    remat=False,
     dtype=None,
 ):
     """The layers of a Glow on real images, latent to data, the last one the squeeze of the first level."""
 
     def one_step():
         network = ConvNet(hidden_channels, dtype=dtype)
-        common = {"head": "conv", "use_context": classes is None, "dtype": dtype}
+        common = {"head": "conv", "use_context": classes is None, "remat": remat, "dtype": dtype}
         if coupling == "affine":
             changes = AffineCoupling(network, log_scale_bound=log_scale_bound, **common)
         else:

@@ -33,6 +33,8 @@ class MAF(Flow):
         log_scale_bound: soft bound of the log-scales, in nats. A small one, such as 2, keeps training
             steady on data of few dimensions.
         alpha: of the logit, for images; 1e-6 in the paper for MNIST, 0.05 for CIFAR-10.
+        remat: whether training keeps each autoregressive layer's input alone, and makes the
+            activations of its MADE again in the backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c).
         seed: integer that draws the random orders.
 
@@ -54,6 +56,7 @@ class MAF(Flow):
         normalization=None,
         log_scale_bound=5.0,
         alpha=1e-6,
+        remat=False,
         context_shape=None,
         seed=None,
         **kwargs,
@@ -68,6 +71,7 @@ class MAF(Flow):
             hidden_units=hidden_units,
             activation=activation,
             log_scale_bound=log_scale_bound,
+            remat=remat,
             dtype=policy,
         )
         layers += flat_data_end(event_shape, alpha)
@@ -80,11 +84,12 @@ class MAF(Flow):
         self.normalization = normalization
         self.log_scale_bound = log_scale_bound
         self.alpha = alpha
+        self.remat = bool(remat)
         self.seed = seed
 
 
 def autoregressive_stack(
-    count, *, order, seed, normalization, transformer="affine", components=None, dtype=None, **made
+    count, *, order, seed, normalization, transformer="affine", components=None, dtype=None, **autoregressive
 ):
     """Autoregressive layers, latent to data, the one at the data end in natural order.
 
@@ -96,7 +101,7 @@ def autoregressive_stack(
     transformers = [transformer] * count
     if components is not None:
         transformers = ["mixture", *transformers]
-        made["components"] = components
+        autoregressive["components"] = components
     layers = []
     for i, transformer in enumerate(transformers):
         natural = (len(transformers) - 1 - i) % 2 == 0
@@ -106,7 +111,7 @@ def autoregressive_stack(
                 order="random" if order == "random" else "natural" if natural else "reversed",
                 seed=None if seed is None else seed + i,
                 dtype=dtype,
-                **made,
+                **autoregressive,
             )
         )
         layers += normalization_layer(normalization, dtype)

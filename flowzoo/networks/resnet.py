@@ -5,35 +5,40 @@ from keras import ops
 
 from flowzoo import checks
 
+NORMALIZATIONS = ("batch", "affine")
+
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class ResNet(keras.layers.Layer):
     """A residual convolutional network with weight and batch normalisation.
 
     A 3x3 convolution, then `blocks` times  h <- h + conv3x3(a(norm(conv3x3(a(norm(h))))))  and
-    a(norm(h)), with norm batch normalisation and every convolution weight-normalised.
-    (batch, H, W, C) -> (batch, H, W, channels).
+    a(norm(h)), with every convolution weight-normalised. (batch, H, W, C) -> (batch, H, W, channels).
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 4.1
         Identity Mappings in Deep Residual Networks (He et al., 2016, arXiv:1603.05027)
+        ResMLP (Touvron et al., 2021, arXiv:2105.03404), for affine maps in the place of normalisation
 
     Arguments:
         channels: width of every layer.
         blocks: number of residual blocks.
         activation: name of a Keras activation.
+        normalization: what norm is: "batch", batch normalisation, or "affine", a learned scale and
+            shift of each channel, the same in training as elsewhere.
 
     Example:
         >>> tuple(flowzoo.networks.ResNet(16, blocks=1)(keras.ops.ones((5, 8, 8, 3))).shape)
         (5, 8, 8, 16)
     """
 
-    def __init__(self, channels=32, *, blocks=4, activation="relu", **kwargs):
+    def __init__(self, channels=32, *, blocks=4, activation="relu", normalization="batch", **kwargs):
         super().__init__(**kwargs)
         self.channels = checks.positive_integer("channels", channels)
         self.blocks = checks.positive_integer("blocks", blocks)
         self.activation = activation
         self.activate = keras.activations.get(activation)
+        self.normalization = checks.choice("normalization", normalization, NORMALIZATIONS)
         self.convolutions = [self._convolution(f"convolution_{i}") for i in range(1 + 2 * self.blocks)]
         self.norms = [self._norm(f"norm_{i}") for i in range(1 + 2 * self.blocks)]
 
@@ -41,7 +46,8 @@ class ResNet(keras.layers.Layer):
         return WeightNormConv2D(self.channels, dtype=self.dtype_policy, name=name)
 
     def _norm(self, name):
-        return keras.layers.BatchNormalization(dtype=self.dtype_policy, name=name)
+        kind = keras.layers.BatchNormalization if self.normalization == "batch" else ChannelAffine
+        return kind(dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape):
         for convolution in self.convolutions:
@@ -68,7 +74,23 @@ class ResNet(keras.layers.Layer):
             "channels": self.channels,
             "blocks": self.blocks,
             "activation": self.activation,
+            "normalization": self.normalization,
         }
+
+
+class ChannelAffine(keras.layers.Layer):
+    """y = gamma * x + beta, with a gamma and a beta for each channel."""
+
+    def build(self, input_shape):
+        size = input_shape[-1]
+        self.gamma = self.add_weight(shape=(size,), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(size,), initializer="zeros", name="beta")
+
+    def call(self, inputs):
+        return self.gamma * inputs + self.beta
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 class WeightNormConv2D(keras.layers.Layer):
