@@ -97,6 +97,13 @@ class Flow(LatentSpace, MaximumLikelihood):
         """Whether the data are integers (pixels), by a Dequantize layer at the data end."""
         return bool(self.flow_layers) and isinstance(self.flow_layers[-1], Dequantize)
 
+    @property
+    def data_dtype(self):
+        """The dtype of samples: "uint8" for 8-bit image flows, that of the weights for others."""
+        if self.is_image_flow and self.flow_layers[-1].bins * self.flow_layers[-1].step <= 256:
+            return "uint8"
+        return self.variable_dtype
+
     # One pass each way, on checked tensors; the latent is one flat vector.
 
     def forward_and_log_det(self, z, context=None):
@@ -188,9 +195,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
         x = self._compiled_forward(z, context)
-        if self.is_image_flow and self.flow_layers[-1].bins * self.flow_layers[-1].step <= 256:
-            return ops.cast(x, "uint8")
-        return x
+        return ops.cast(x, self.data_dtype)
 
     @functools.cached_property
     def _compiled_forward(self):
@@ -255,6 +260,62 @@ class Flow(LatentSpace, MaximumLikelihood):
         from flowzoo.registry import save_pretrained  # the registry builds flows itself
 
         return save_pretrained(self, folder, **facts)
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
+    ):
+        """Writes the flow for serving, as a TensorFlow SavedModel or as ONNX, which need no flowzoo.
+
+        The SavedModel has four endpoints, each a signature too, for any number of examples:
+
+            log_prob(x[, context][, seed])             (batch,), nats
+            sample(n or context, temperature, seed)    (n, *event_shape)
+            encode(x[, context][, seed])               (batch, D)
+            decode(z[, context])                       (batch, *event_shape)
+
+        They give what the methods of the flow give, and always the same for the same inputs. `x`
+        has the dtype of samples, uint8 for 8-bit images; z, context (class labels too) and
+        temperature that of the weights. `n` is an int32 and `seed` an int64 number. `seed` draws
+        the sample and the dequantisation noise of an image flow. A conditional flow has `context`
+        and no `n`: it draws one sample for each row. Called as methods of what
+        `tf.saved_model.load` gives, temperature is 1 and seed 0 unless given; signatures need them.
+
+        ONNX has log_prob(x[, context][, noise]) and decode(z[, context]), in log_prob.onnx and
+        decode.onnx. `noise`, for image flows, has the shape of x and is drawn from Uniform[0, 1);
+        0.5 stands for the middle of each pixel. Mixtures of Gaussians have operations that ONNX lacks.
+
+        A `FlowVAE` exports as a SavedModel: elbo(x, seed), sample(n, temperature, seed), encode(x)
+        and decode(z).
+
+        Arguments:
+            filepath: a local folder. What it holds stays, but for files of the same names; nothing
+                is there before all of it is.
+            format: "tf_saved_model" or "onnx"; the latter needs `pip install "flowzoo[onnx]"`.
+            verbose: False to print nothing.
+            input_signature: None; it is a keyword of `keras.Model.export`, whose models have one
+                endpoint.
+            opset_version: of ONNX; by default that of tf2onnx.
+
+        Raises: ValueError for another format or an input_signature, on the JAX backend (save the
+            flow, and load and export it with KERAS_BACKEND=tensorflow), and for a flow that ONNX
+            cannot express; ImportError where tf2onnx is missing.
+
+        Example:
+            >>> import tempfile, tensorflow as tf
+            >>> flow = flowzoo.RealNVP(event_shape=2, couplings=2)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     flow.export(folder, verbose=False)
+            ...     served = tf.saved_model.load(folder)
+            >>> tuple(served.log_prob(np.zeros((5, 2), "float32")).shape)
+            (5,)
+            >>> tuple(served.sample(3, temperature=0.9, seed=1).shape)
+            (3, 2)
+        """
+        from flowzoo.export import export  # it takes flows itself
+
+        if input_signature is not None:
+            raise ValueError(f"The endpoints of {self.name} have input signatures of their own; give none.")
+        export(self, filepath, format, verbose, opset_version)
 
     # Checks of input.
 

@@ -187,6 +187,11 @@ class FlowVAE(EvidenceLowerBound):
         """Whether the data are pixels 0 ... 255, so that samples are uint8."""
         return self.likelihood == "discretized_logistic"
 
+    @property
+    def data_dtype(self):
+        """The dtype of pixels, "uint8", or of other data, that of the weights."""
+        return "uint8" if self.is_image_flow else self.variable_dtype
+
     # The model, on checked tensors; the latent is one flat vector.
 
     def _posterior(self, x):
@@ -365,7 +370,7 @@ class FlowVAE(EvidenceLowerBound):
             seed: integer that draws z.
         """
         x = self._data(x)
-        noise = self._noise(x.shape[0], seed)
+        noise = self._noise(ops.shape(x)[0], seed)
         return self._latent(self._compiled_posterior(x), 0.0 * noise if mean else noise)[0]
 
     def decode(self, z):
@@ -387,6 +392,7 @@ class FlowVAE(EvidenceLowerBound):
         return x
 
     save_pretrained = Flow.save_pretrained
+    export = Flow.export
 
     # Training.
 

@@ -57,10 +57,12 @@ class Dequantize(FlowLayer):
         return self.step * ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
 
     def inverse_and_log_det(self, x, context=None):
-        integers = self._integers(x)
-        noise = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
-        noise = (ops.floor(noise * self.parts) + 0.5) / self.parts
-        return integers + noise, self.per_example(0.0, x)
+        return self.dequantize(x, keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator))
+
+    def dequantize(self, x, uniform):
+        """z and its log-determinant from numbers of Uniform[0, 1), of the shape of `x`."""
+        noise = (ops.floor(uniform * self.parts) + 0.5) / self.parts
+        return self._integers(x) + noise, self.per_example(0.0, x)
 
     def _integers(self, x):
         return x if self.step == 1 else ops.floor(x / self.step)
@@ -127,9 +129,8 @@ class VariationalDequantize(Dequantize):
     def build(self, x_shape, context_shape=None):
         build_chain(self.noise_layers, x_shape, x_shape)
 
-    def inverse_and_log_det(self, x, context=None):
+    def dequantize(self, x, uniform):
         integers = self._integers(x)
-        uniform = keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator)
         uniform = ops.clip(uniform, 1e-6, 1 - 1e-6)
         start = ops.log(uniform) - ops.log1p(-uniform)
         seen = 2 * integers / self.bins - 1
