@@ -176,8 +176,8 @@ def write_saved_model(endpoints, folder):
 class _Endpoint(keras.Model):
     """A function as a model, which is what Keras writes as ONNX."""
 
-    def __init__(self, function):
-        super().__init__(autocast=False)
+    def __init__(self, function, name):
+        super().__init__(name=name, autocast=False)
         self.function = function
         self.built = True
 
@@ -194,7 +194,7 @@ def write_onnx(endpoints, folder, opset_version=None):
     folder.mkdir()
     for name, (method, inputs) in endpoints.items():
         path = str(folder / f"{name}.onnx")
-        model = _Endpoint(_function(method, inputs))
+        model = _Endpoint(_function(method, inputs), name)
         model.export(
             path, format="onnx", verbose=False, input_signature=_specs(inputs), opset_version=opset_version
         )

@@ -104,17 +104,26 @@ def count_calls(monkeypatch, layer):
     return calls
 
 
-# Put before code for `run_python`, it makes TensorFlow impossible to import.
-WITHOUT_TENSORFLOW = """
+def without(*packages):
+    """Code to put before that of `run_python`, which makes packages impossible to import."""
+    return f"""
 import sys
 
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tf_keras"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+class Without:
+    def __init__(self, finder):
+        self.finder = finder
 
-sys.meta_path.insert(0, Refuse())
+    def find_spec(self, name, *arguments):
+        return None if name.split(".")[0] in {packages} else self.finder.find_spec(name, *arguments)
+
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
+
+sys.meta_path[:] = map(Without, sys.meta_path)
 """
+
+
+WITHOUT_TENSORFLOW = without("tensorflow", "tf_keras")
 
 
 def run_python(code, *arguments, **environment):

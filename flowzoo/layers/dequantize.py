@@ -132,7 +132,7 @@ class VariationalDequantize(Dequantize):
     def dequantize(self, x, uniform):
         integers = self._integers(x)
         uniform = ops.clip(uniform, 1e-6, 1 - 1e-6)
-        start = ops.log(uniform) - ops.log1p(-uniform)
+        start = ops.log(uniform) - ops.log(1 - uniform)
         seen = 2 * integers / self.bins - 1
         logits, log_det = forward_chain(self.noise_layers, start, seen)
         log_det = log_det + sum_event(log_sigmoid_slope(logits) + math.log1p(-2 * self.margin))
