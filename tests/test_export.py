@@ -27,9 +27,11 @@ import tensorflow as tf
 
 for folder in pathlib.Path(sys.argv[1]).iterdir():
     served = tf.saved_model.load(str(folder))
-    outputs = {}
-    for name, inputs in np.load(folder / "inputs.npz", allow_pickle=True).items():
-        inputs = inputs.item()
+    endpoints, outputs = {}, {}
+    for key, value in np.load(folder / "inputs.npz").items():
+        name, argument = key.split(".")
+        endpoints.setdefault(name, {})[argument] = value
+    for name, inputs in endpoints.items():
         outputs[name] = getattr(served, name)(**inputs).numpy()
         signature = served.signatures[name]
         specs = signature.structured_input_signature[1]
@@ -78,7 +80,12 @@ def test_exported_models_run_without_flowzoo(tmp_path):
         for variable, state in zip(flow.variables, states, strict=True):
             np.testing.assert_array_equal(numpy(variable), state, err_msg=model)
         endpoints, expected[model] = calls(flow)
-        np.savez(tmp_path / model / "inputs.npz", **endpoints)
+        inputs = {
+            f"{name}.{argument}": value
+            for name, arguments in endpoints.items()
+            for argument, value in arguments.items()
+        }
+        np.savez(tmp_path / model / "inputs.npz", **inputs)
     assert run_python(WITHOUT_FLOWZOO + SERVE, tmp_path).strip() == "[]"
     for model, outputs in expected.items():
         found = np.load(tmp_path / model / "outputs.npz")

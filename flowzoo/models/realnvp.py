@@ -104,9 +104,7 @@ class RealNVP(Flow):
         )
 
         def coupling(i, kind, network):
-            layer = kind(
-                network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, remat=remat, dtype=policy
-            )
+            layer = kind(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, remat=remat, dtype=policy)
             return [layer, *normalization_layer(normalization, policy)]
 
         def vector_layers(couplings, hidden_units):
