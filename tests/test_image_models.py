@@ -148,17 +148,20 @@ def test_log_prob_is_the_same_in_a_new_process(tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("name", ["Glow", "RealNVP"])
-def test_mixed_precision_keeps_densities_in_float32(name, policy):
+def test_mixed_precision_trains_as_long_as_you_like_and_keeps_densities(name, policy):
     model, plain = IMAGE_MODELS[name](dtype=policy), IMAGE_MODELS[name]()
-    perturb(model, scale=0.05)
+    rows = np.arange(model.event_shape[0], dtype="uint8")[:, None, None]
+    x = pixels(model.event_shape, n=800) // 8 * rows
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    losses = model.fit(x, batch_size=16, epochs=10, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
     plain.set_weights(model.get_weights())
-    x = pixels(model.event_shape, n=16)
-    bits = model.bits_per_dim(x, seed=0)
+    bits = model.bits_per_dim(x[:64], seed=0)
     assert keras.backend.standardize_dtype(bits.dtype) == "float32"
-    np.testing.assert_allclose(numpy(bits), numpy(plain.bits_per_dim(x, seed=0)), atol=0.02)
-    assert not np.array_equal(numpy(bits), numpy(plain.bits_per_dim(x, seed=0)))
-    model.compile(optimizer="adam")
-    assert np.isfinite(model.fit(x, verbose=0).history["loss"]).all()
+    difference = numpy(bits) - numpy(plain.bits_per_dim(x[:64], seed=0))
+    assert np.any(difference)
+    assert abs(difference.mean()) < 0.02
 
 
 IN_FLOAT64 = """

@@ -10,6 +10,7 @@ from keras import ops
 
 import flowzoo
 from flowzoo import backend
+from flowzoo.metrics import bits_per_dim
 
 CASES = [(name, conditional) for name in MODELS for conditional in (False, True)]
 
@@ -166,18 +167,20 @@ def test_float64():
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("name", MODELS)
-def test_mixed_precision_keeps_densities_in_float32(name, policy):
-    model = MODELS[name](dtype=policy)
-    plain = MODELS[name]()
-    perturb(model, scale=0.1)
+def test_mixed_precision_trains_as_long_as_you_like_and_keeps_densities(name, policy):
+    model, plain = MODELS[name](dtype=policy), MODELS[name]()
+    x = data_for(model.event_shape, n=3200)
+    x = x + x[:, ::-1] ** 2 / 2
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    losses = model.fit(x, batch_size=64, epochs=10, verbose=0).history["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
     plain.set_weights(model.get_weights())
-    x = data_for(model.event_shape, n=32)
     log_prob = model.log_prob(x)
     assert keras.backend.standardize_dtype(log_prob.dtype) == "float32"
-    np.testing.assert_allclose(numpy(log_prob), numpy(plain.log_prob(x)), atol=0.2)
-    assert not np.array_equal(numpy(log_prob), numpy(plain.log_prob(x)))
-    model.compile(optimizer="adam")
-    assert np.isfinite(model.fit(x, verbose=0).history["loss"]).all()
+    difference = numpy(log_prob) - numpy(plain.log_prob(x))
+    assert np.any(difference)
+    assert abs(bits_per_dim(difference.mean(), model.dimensions)) < 0.02
 
 
 def test_config_round_trip():
