@@ -211,6 +211,7 @@ IMAGE_MODELS = {
             "levels": 1,
             "hidden_channels": 4,
             "blocks": 1,
+            "network_normalization": "affine",
             "normalization": "batch",
             "context_shape": (2,),
             **kwargs,
