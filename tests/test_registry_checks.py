@@ -1,5 +1,6 @@
 """What is not to be trusted is refused: configs, weights files, sizes; and what is right is not."""
 
+import inspect
 import json
 
 import h5py
@@ -11,7 +12,7 @@ from hub_server import FILE
 
 import flowzoo
 from flowzoo.registry import RegistryError, save_pretrained, verify
-from flowzoo.registry.architecture import build, check_config, estimated_size
+from flowzoo.registry.architecture import build, check_config, estimated_size, is_kind
 from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import read_model_file, sha256
 
@@ -321,3 +322,10 @@ def test_save_pretrained_is_the_flow_method_too(tmp_path):
     facts = save_pretrained(flow, tmp_path / "vectors")
     assert "samples" not in facts  # there is no picture of three dimensions
     assert flowzoo.load(tmp_path / "vectors").event_shape == (3,)
+
+
+@pytest.mark.parametrize("name", flowzoo.models.__all__)
+def test_a_config_can_give_every_argument(name):
+    for key, parameter in inspect.signature(getattr(flowzoo.models, name)).parameters.items():
+        if parameter.kind != parameter.VAR_KEYWORD and key != "flow":
+            assert any(is_kind(key, value) for value in (1, 0.5, "word", [2], True)), key

@@ -40,13 +40,14 @@ WORDS = (
     "coupling",
     "dequantization",
     "linear",
+    "network_normalization",
     "normalization",
     "order",
     "posterior",
     "transformer",
 )
 SHAPES = ("context_shape", "event_shape", "hidden_units")
-FLAGS = ("learned_prior", "learned_scales")
+FLAGS = ("learned_prior", "learned_scales", "remat")
 LARGEST_INTEGER = 2**16
 MOST_LAYERS = 1024
 MOST_WEIGHTS = 2**31
