@@ -1,6 +1,7 @@
 """TensorFlow Probability for whichever backend Keras runs on."""
 
 import contextlib
+import math
 
 import keras
 
@@ -25,6 +26,53 @@ else:
 
 tfb = tfp.bijectors
 tfd = tfp.distributions
+
+
+def _replica_context():
+    """TensorFlow's replica context in a step that several replicas take together; elsewhere None."""
+    if name == "jax":
+        return None
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
+
+
+def replicas():
+    """How many replicas take the present step together; on JAX one, whatever the number of devices."""
+    context = _replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def global_mean(values, axis):
+    """The mean over `axis`, the batch's among them, and over all replicas of a TensorFlow strategy.
+
+    Replicas may have parts of the batch of different sizes, or none. The gradient passes through
+    it to all replicas. JAX has one program for all devices, where it is the mean.
+    """
+    context = _replica_context()
+    if context is None:
+        return keras.ops.mean(values, axis=axis)
+    import tensorflow as tf
+
+    total = tf.reduce_sum(values, axis=axis)
+    count = tf.cast(tf.size(values) / max(1, math.prod(total.shape)), values.dtype)
+    total, count = context.all_reduce(tf.distribute.ReduceOp.SUM, [total, count])
+    return total / count
+
+
+class SeedGenerator(keras.random.SeedGenerator):
+    """Keras's, but each replica of a TensorFlow strategy draws numbers of its own."""
+
+    def next(self, ordered=True):
+        state = super().next(ordered)
+        context = _replica_context()
+        if context is None:
+            return state
+        import tensorflow as tf
+
+        replica = tf.cast(context.replica_id_in_sync_group, state.dtype)
+        return state + tf.stack([replica * 1_000_003, 0])
 
 
 def seed_state(seed):

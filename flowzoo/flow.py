@@ -73,7 +73,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         self.base = checks.choice("base", base, BASES)
         self.flow_layers = checked_layers(flow_layers)
         self.dimensions = math.prod(self.event_shape)
-        self.seed_generator = keras.random.SeedGenerator()
+        self.seed_generator = backend.SeedGenerator()
         if self.is_image_flow:
             self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
         self.build((None, *self.event_shape))
