@@ -4,6 +4,7 @@ import contextlib
 import math
 
 import keras
+import numpy as np
 
 name = keras.backend.backend()
 
@@ -61,6 +62,21 @@ def global_mean(values, axis):
     return total / count
 
 
+def reducible(logs):
+    """What a training step gives, so that Keras can average it over machines.
+
+    Keras 3.15 averages there along an axis, which its own metrics, being scalars, lack.
+    """
+    context = _replica_context()
+    if context is None:
+        return logs
+    import tensorflow as tf
+
+    if not isinstance(context.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return logs
+    return {key: tf.expand_dims(value, 0) for key, value in logs.items()}
+
+
 class SeedGenerator(keras.random.SeedGenerator):
     """Keras's, but each replica of a TensorFlow strategy draws numbers of its own."""
 
@@ -102,6 +118,59 @@ def prefers_xla():
 def variable_scope(model):
     """Where variables that train with `model` are to be made: TensorFlow's distribution strategy."""
     return model.distribute_strategy.scope() if name == "tensorflow" else contextlib.nullcontext()
+
+
+def first_batch(batch):
+    """What all machines start from: on JAX, where each feeds its part, the parts one after another."""
+    if name == "jax":
+        import jax
+
+        if jax.process_count() > 1 and keras.distribution.distribution() is not None:
+            from jax.experimental import multihost_utils
+
+            return keras.tree.map_structure(
+                lambda part: multihost_utils.process_allgather(np.asarray(part), tiled=True), batch
+            )
+    return batch
+
+
+@contextlib.contextmanager
+def one_machine():
+    """Within it a machine may do what the others do not, such as to write weights to a file.
+
+    Keras makes an optimizer to learn which attributes it need not write, and would have all
+    machines that JAX computes on compare its variables.
+    """
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
+def spread(model):
+    """Gives the first machine's weights to all, where TensorFlow trains `model` on several.
+
+    The strategy does so when it makes them, not when each machine sets them from its first batch.
+    """
+    if name == "jax":
+        return
+    import tensorflow as tf
+
+    strategy = model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    variables = [weight.value for weight in model.weights]
+
+    def of_first():
+        context = tf.distribute.get_replica_context()
+        is_first = context.replica_id_in_sync_group == 0
+        values = [tf.where(is_first, v, tf.zeros_like(v)) for v in variables]
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+    for variable, value in zip(variables, strategy.run(of_first), strict=True):
+        variable.assign(strategy.experimental_local_results(value)[0])
 
 
 def compiled(model, method):

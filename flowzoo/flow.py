@@ -231,6 +231,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x, context = self._data(x), self._flat_context(self._context(context))
         initialize_chain(self.flow_layers, x, context)
+        backend.spread(self)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""

@@ -73,7 +73,7 @@ class MaximumLikelihood(keras.Model):
         else:
             first = next(iter(x))
         if needed:
-            inputs = self._packed(first)[0]
+            inputs = self._packed(backend.first_batch(first))[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
 
@@ -99,10 +99,10 @@ class MaximumLikelihood(keras.Model):
         return super().compute_metrics(x, y, None, sample_weight)
 
     def train_step(self, *state_and_data):
-        return super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+        return backend.reducible(super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def test_step(self, *state_and_data):
-        return super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+        return backend.reducible(super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def predict_step(self, *state_and_data):
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))

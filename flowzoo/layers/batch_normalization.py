@@ -12,8 +12,8 @@ class BatchNormalization(FlowLayer):
     """z = exp(g) * (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
 
     In training, mean and variance are those of the batch, on several devices of the global one, and
-    the gradient passes through them; elsewhere they are the running averages. log_det is minus the sum of g and of
-    -log(variance + epsilon) / 2, times H * W for images.
+    the gradient passes through them; elsewhere they are the running averages. log_det is minus the
+    sum of g and of -log(variance + epsilon) / 2, times H * W for images.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.7
