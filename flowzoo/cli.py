@@ -133,6 +133,9 @@ def train(
     data_dir: DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", min=0.0)] = None,
+    devices: Annotated[
+        int | None, typer.Option(help="GPUs of each machine to train on together; by default one.", min=1)
+    ] = None,
 ):
     """Train a model by its recipe, and write weights, card and samples."""
     console.print(f"Training {name}; interrupted, the same command goes on from its last epoch.")
@@ -140,8 +143,11 @@ def train(
     from flowzoo.registry.recipe import train as train_by_recipe
 
     out = out or pathlib.Path(pathlib.Path(name).name)
-    facts = train_by_recipe(name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate)
-    console.print(f"{facts['name']} is in {out}: {headline(facts)}")
+    facts = train_by_recipe(
+        name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate, devices=devices
+    )
+    if facts is not None:  # of several machines the first has them
+        console.print(f"{facts['name']} is in {out}: {headline(facts)}")
 
 
 @app.command()

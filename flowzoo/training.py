@@ -50,6 +50,10 @@ class MaximumLikelihood(keras.Model):
             self._build_optimizer()
         return super().fit(x, y, **kwargs)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing, for a flow is built. Under a strategy Keras would take a batch for it, which a generator
+        then lacks, and average its parts, which fails where their sizes differ."""
+
     def _initialize_from(self, x, y, batch_size):
         """Initializes from the data's first batch; gives back the data, nothing of it lost."""
         if x is None:
@@ -69,7 +73,7 @@ class MaximumLikelihood(keras.Model):
         else:
             first = next(iter(x))
         if needed:
-            inputs = self._packed(first)[0]
+            inputs = self._packed(backend.first_batch(first))[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
 
@@ -86,7 +90,8 @@ class MaximumLikelihood(keras.Model):
         negative_log_prob = -y_pred
         if sample_weight is not None:
             negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
-        return sum(self.losses, start=ops.mean(negative_log_prob))
+        # TensorFlow's replicas each give their share of one loss: Keras adds up their gradients.
+        return sum(self.losses, start=backend.global_mean(negative_log_prob, 0)) / backend.replicas()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if self.is_image_flow:
@@ -94,10 +99,10 @@ class MaximumLikelihood(keras.Model):
         return super().compute_metrics(x, y, None, sample_weight)
 
     def train_step(self, *state_and_data):
-        return super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+        return backend.reducible(super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def test_step(self, *state_and_data):
-        return super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
+        return backend.reducible(super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def predict_step(self, *state_and_data):
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))

@@ -110,7 +110,7 @@ class FlowVAE(EvidenceLowerBound):
         self.posterior_scale = checks.positive_number("posterior_scale", posterior_scale)
         self.learned_scales = bool(learned_scales)
         self.dimensions = math.prod(self.event_shape)
-        self.seed_generator = keras.random.SeedGenerator()
+        self.seed_generator = backend.SeedGenerator()
         self.set_objective(free_bits, warmup_steps)
         self.build((None, *self.event_shape))
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowzoo import backend
 from flowzoo.layers.flow_layer import FlowLayer, positions
 
 
@@ -10,9 +11,9 @@ from flowzoo.layers.flow_layer import FlowLayer, positions
 class BatchNormalization(FlowLayer):
     """z = exp(g) * (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
 
-    In training, mean and variance are those of the batch, and the gradient passes through them;
-    elsewhere they are the running averages. log_det is minus the sum of g and of
-    -log(variance + epsilon) / 2, times H * W for images.
+    In training, mean and variance are those of the batch, on several devices of the global one, and
+    the gradient passes through them; elsewhere they are the running averages. log_det is minus the
+    sum of g and of -log(variance + epsilon) / 2, times H * W for images.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.7
@@ -88,7 +89,9 @@ class BatchStatistics(keras.layers.Layer):
     def call(self, x, training=False):
         if not training:
             return ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
-        mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
+        axes = tuple(range(len(x.shape) - 1))
+        mean = backend.global_mean(x, axes)
+        variance = backend.global_mean(ops.square(x - mean), axes)
         for average, value in ((self.mean, mean), (self.variance, variance)):
             average.assign(self.momentum * average + (1 - self.momentum) * ops.stop_gradient(value))
         return mean, variance

@@ -48,7 +48,7 @@ class Dequantize(FlowLayer):
         self.bins = checks.positive_integer("bins", bins)
         self.step = checks.positive_integer("step", step)
         self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.seed_generator = backend.SeedGenerator(seed)
 
     def reseed(self, seed):
         self.seed_generator.state.assign(backend.seed_state(seed))

@@ -47,7 +47,7 @@ class DiagonalScaling(FlowLayer):
 
     @property
     def needs_initialization(self):
-        return not int(self.initialized.value)
+        return not int(ops.convert_to_numpy(self.initialized))
 
     def initialize(self, x, context=None):
         if not self.needs_initialization:

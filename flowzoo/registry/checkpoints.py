@@ -25,25 +25,28 @@ class Checkpoints(keras.callbacks.Callback):
         recipe: what the training is told to do, plain data; another one is refused.
         log: CSV file that shows the rows so far.
         swap: a `keras.callbacks.SwapEMAWeights`, if averaged weights are validated.
+        writes: whether this machine, of several, writes the files; all of them read.
 
     Raises: ValueError if the folder holds a training by another recipe.
     """
 
-    def __init__(self, folder, *, recipe, log, swap=None):
+    def __init__(self, folder, *, recipe, log, swap=None, writes=True):
         super().__init__()
         self.folder = folder
         self.log = log
         self.swap = swap
+        self.writes = writes
         self.latest = max(folder.glob("epoch-*"), default=None)
         self.rows = [] if self.latest is None else _read_rows(self.latest / "training.csv")
-        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "recipe.json"
         if self.latest is not None and json.loads(path.read_text()) != recipe:
             raise ValueError(
                 f"{folder} holds {len(self.rows)} epochs of a training by another recipe, epochs or learning "
                 "rate. Give another folder, or delete that one to start again."
             )
-        write_text(path, json.dumps(recipe, indent=1))
+        if writes:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(recipe, indent=1))
 
     @property
     def best_weights(self):
@@ -60,13 +63,18 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}})
+        best = self.rows[-1]["val_loss"] <= min(row["val_loss"] for row in self.rows)
+        if not self.writes:
+            if best:
+                self._save_best(None)  # all machines swap the weights, or none
+            return
         partial = self.folder / "partial"
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        self.model.save_weights(partial / "state.weights.h5")
+        self._save_weights(partial / "state.weights.h5")
         states = map(keras.ops.convert_to_numpy, backend.random_states(self.model))
         np.savez(partial / "random_states.npz", *states)
-        if self.rows[-1]["val_loss"] <= min(row["val_loss"] for row in self.rows):
+        if best:
             self._save_best(partial / "best.weights.h5")
         else:
             shutil.copyfile(self.best_weights, partial / "best.weights.h5")
@@ -81,9 +89,14 @@ class Checkpoints(keras.callbacks.Callback):
         """The weights alone, the averaged ones where an EMA is kept."""
         if self.swap is not None:
             self.swap.on_test_begin()
-        self.model.save_weights(path)
+        if path is not None:
+            self._save_weights(path)
         if self.swap is not None:
             self.swap.on_test_end()
+
+    def _save_weights(self, path):
+        with backend.one_machine():
+            self.model.save_weights(path)
 
 
 def _csv(rows):

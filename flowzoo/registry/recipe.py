@@ -16,6 +16,7 @@ from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.registry.architecture import build
 from flowzoo.registry.attributes import encoded
 from flowzoo.registry.checkpoints import Checkpoints
+from flowzoo.registry.devices import find_devices
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
 from flowzoo.registry.vae import evaluate_vae
@@ -103,7 +104,7 @@ def _arrays(flow, data, split, data_dir):
     return load_arrays(data["name"], split, size=data.get("size", 64), labels=labels, data_dir=data_dir)
 
 
-def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=None, verbose=1):
+def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=None, devices=None, verbose=1):
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
     The recipe fixes data, epochs, batch size, optimizer, precision and seed. XLA compiles the
@@ -112,40 +113,52 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
 
     Arguments:
         epochs, learning_rate: instead of the recipe's.
+        devices: number of this machine's devices that share each batch of the recipe, or None for
+            one. With TF_CONFIG (on TensorFlow) or KERAS_DISTRIBUTION_JOB_ADDRESSES and its kin (on
+            JAX) in the environment it is that of each machine; these share `folder`, too.
 
-    Returns: the new facts, written to `folder/model.json` with weights, card and samples.
-    Raises: RuntimeError when the loss is no longer finite; the last good epoch is kept.
+    Returns: the new facts, written to `folder/model.json` with weights, card and samples. Of
+        several machines the first does so; the others wait for it and give None.
+    Raises: RuntimeError when the loss is no longer finite, the last good epoch is kept; ValueError
+        for more devices than there are, or that do not divide the batch.
     """
     facts = info(name_or_path)
+    devices = find_devices(devices)
+    recipe, data = facts["recipe"], facts["data"]
+    if recipe["batch_size"] % devices.count:
+        raise ValueError(
+            f"A batch of the recipe has {recipe['batch_size']} examples, which {devices.count} devices "
+            "cannot share evenly. Give a number of devices that divides it."
+        )
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    recipe, data = facts["recipe"], facts["data"]
     recipe["epochs"] = epochs or recipe["epochs"]
     if learning_rate is not None:
         recipe["optimizer"]["config"]["learning_rate"] = learning_rate
     keras.utils.set_random_seed(recipe["seed"])
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(recipe["dtype_policy"])
-    try:
-        flow = build(facts)
-    finally:
-        keras.config.set_dtype_policy(policy)
-
+    with devices.scope():
+        flow = _build(facts)
     x, context = _arrays(flow, data, data["train"], data_dir)
     held_out = recipe["validation_examples"]
     training, validation = (
-        tuple(part[chosen] for part in (x, context) if part is not None)
+        tuple(_even(part[chosen], devices.count) for part in (x, context) if part is not None)
         for chosen in (slice(-held_out), slice(-held_out, None))
     )
     if data.get("binarize"):
         validation = (binarize(validation[0]), *validation[1:])
     steps = -(-len(training[0]) // recipe["batch_size"])
     xla = recipe["jit_compile"] or backend.prefers_xla()
-    flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=xla)
+    if backend.name == "tensorflow" and devices.count > 1:
+        xla = False  # it does not compile a step of several replicas
+    with devices.scope():
+        flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=xla)
+    first = devices.machine == 0
+    verbose = verbose if first else 0
     if verbose:
         print(
-            f"{recipe['epochs']} times {len(training[0]):,} examples in {steps:,} batches, on {hardware()}, "
-            f"Keras's {backend.name} backend, {recipe['dtype_policy']}, {'with' if xla else 'without'} XLA."
+            f"{recipe['epochs']} times {len(training[0]):,} examples in {steps:,} batches, "
+            f"on {hardware(devices)}, Keras's {backend.name} backend, {recipe['dtype_policy']}, "
+            f"{'with' if xla else 'without'} XLA."
         )
     averaged = recipe["optimizer"]["config"].get("use_ema", False)
     swap = keras.callbacks.SwapEMAWeights() if averaged else None  # validates with the averages
@@ -154,24 +167,39 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         recipe={key: facts[key] for key in ("class", "config", "data", "recipe")},
         log=folder / "training.csv",
         swap=swap,
+        writes=first,
     )
     done = len(checkpoints.rows)
+    if len(set(devices.gather(done))) > 1:
+        raise ValueError(
+            f"The machines find {devices.gather(done)} epochs done in {folder}. Give a folder that all of "
+            "them share."
+        )
     if not done and "initialization_examples" in recipe:  # more than a small first batch
         flow.initialize(*(part[: recipe["initialization_examples"]] for part in training))
-    flow.fit(
-        _batches(training, data, batch_size=recipe["batch_size"], seed=recipe["seed"], epoch=done),
-        epochs=recipe["epochs"],
-        initial_epoch=done,
-        validation_data=Batches(*validation, batch_size=recipe["batch_size"], shuffle=False),
-        verbose=verbose,
-        shuffle=False,  # the batches have an order of their own, which does not depend on interruptions
-        callbacks=[
-            StopWhenDiverged(checkpoints.folder),
-            EpochSeconds(),
-            *([swap] if averaged else []),
-            checkpoints,
-        ],
-    )
+    batches = _batches(training, data, batch_size=recipe["batch_size"], seed=recipe["seed"], epoch=done)
+    validation = Batches(*validation, batch_size=recipe["batch_size"], shuffle=False)
+    with devices.fit_scope():
+        flow.fit(
+            devices.share(batches),
+            epochs=recipe["epochs"],
+            initial_epoch=done,
+            validation_data=devices.share(validation),
+            verbose=verbose,
+            shuffle=False,  # the batches have an order of their own, which does not depend on interruptions
+            callbacks=[
+                StopWhenDiverged(checkpoints.folder),
+                EpochSeconds(),
+                *([swap] if averaged else []),
+                checkpoints,
+            ],
+        )
+    if not first:
+        while checkpoints.folder.exists():  # a machine that leaves early would end the others
+            time.sleep(1)
+        return None
+    if devices.count > 1:
+        flow = _build(facts)  # on one device
     flow.load_weights(checkpoints.best_weights)
     rows = checkpoints.rows
     seconds = sum(row["seconds"] for row in rows)
@@ -180,7 +208,7 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         "best_epoch": 1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
         "seconds": round(seconds),
         "examples_per_second": round(len(training[0]) * len(rows) / seconds, 1),
-        "hardware": hardware(),
+        "hardware": hardware(devices),
         "backend": backend.name,
         "keras": keras.__version__,
     }
@@ -191,6 +219,21 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     complete(stored, folder, facts)
     shutil.rmtree(checkpoints.folder)
     return facts
+
+
+def _build(facts):
+    """The model untrained, in the precision of its recipe."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(facts["recipe"]["dtype_policy"])
+    try:
+        return build(facts)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _even(examples, devices):
+    """As many examples as all devices can share evenly."""
+    return examples[: len(examples) // devices * devices]
 
 
 def _directions(flow, data, images, data_dir, most=1000):
@@ -247,20 +290,24 @@ class EpochSeconds(keras.callbacks.Callback):
         logs["seconds"] = round(time.monotonic() - self.started, 3)
 
 
-def hardware():
-    """One line on what this machine computes with."""
+def hardware(devices=None):
+    """One line on what this machine, or several `Devices`, compute with."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = f"{count} CPU core{'s' * (count > 1)} ({platform.machine()})"
     if backend.name == "jax":
         import jax
 
-        devices = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+        found = [device.device_kind for device in jax.local_devices() if device.platform != "cpu"]
     else:
         import tensorflow as tf
 
-        found = tf.config.list_physical_devices("GPU")
-        devices = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in found]
-    return ", ".join(devices) or cores
+        gpus = tf.config.list_physical_devices("GPU")
+        found = [tf.config.experimental.get_device_details(gpu)["device_name"] for gpu in gpus]
+    if devices is None or devices.count == 1:
+        return ", ".join(found) or cores
+    each = devices.count // devices.machines
+    line = f"{each} of {', '.join(found)}" if found else f"{each} CPU device{'s' * (each > 1)} of {cores}"
+    return f"{devices.machines} machines with {line}" if devices.machines > 1 else line
 
 
 def _optimizer(recipe, steps):
