@@ -106,13 +106,20 @@ def random_key(seed):
     return keras.ops.cast(state, "int32" if name == "tensorflow" else "uint32")
 
 
-def prefers_xla():
-    """Whether a training step runs faster compiled by XLA: on JAX and on GPUs, not on TensorFlow's CPU."""
+def has_gpu():
+    """Whether Keras computes on a GPU."""
     if name == "jax":
-        return True
+        import jax
+
+        return jax.default_backend() == "gpu"
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def prefers_xla():
+    """Whether a training step runs faster compiled by XLA: on JAX and on GPUs, not on TensorFlow's CPU."""
+    return name == "jax" or has_gpu()
 
 
 def variable_scope(model):

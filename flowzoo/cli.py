@@ -133,6 +133,10 @@ def train(
     data_dir: DataDir = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", min=0.0)] = None,
+    dtype_policy: Annotated[
+        str | None,
+        typer.Option(help="Such as float32; by default mixed_bfloat16 on a GPU, else the recipe's."),
+    ] = None,
     devices: Annotated[
         int | None, typer.Option(help="GPUs of each machine to train on together; by default one.", min=1)
     ] = None,
@@ -144,7 +148,13 @@ def train(
 
     out = out or pathlib.Path(pathlib.Path(name).name)
     facts = train_by_recipe(
-        name, out, data_dir=data_dir, epochs=epochs, learning_rate=learning_rate, devices=devices
+        name,
+        out,
+        data_dir=data_dir,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        dtype_policy=dtype_policy,
+        devices=devices,
     )
     if facts is not None:  # of several machines the first has them
         console.print(f"{facts['name']} is in {out}: {headline(facts)}")

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 
+import keras
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -179,6 +180,18 @@ def glow_recipe(folder, **recipe):
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(facts))
     return folder
+
+
+@pytest.mark.parametrize(("asked", "used"), [(None, "mixed_bfloat16"), ("float32", "float32")])
+def test_a_gpu_means_xla_and_mixed_precision(asked, used, tmp_path, mock_mnist, monkeypatch, capsys):
+    monkeypatch.setattr(flowzoo.backend, "has_gpu", lambda: True)
+    folder = tmp_path / "tiny-mnist"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(RECIPE))
+    facts = registry.train(folder, folder, epochs=1, dtype_policy=asked, verbose=2)
+    assert f"{used}, with XLA." in capsys.readouterr().out
+    assert facts["recipe"]["dtype_policy"] == used
+    assert keras.config.dtype_policy().name == "float32"
 
 
 def test_class_conditional_flows_train_on_labels(tmp_path, mock_mnist):

@@ -41,8 +41,8 @@ class Checkpoints(keras.callbacks.Callback):
         path = folder / "recipe.json"
         if self.latest is not None and json.loads(path.read_text()) != recipe:
             raise ValueError(
-                f"{folder} holds {len(self.rows)} epochs of a training by another recipe, epochs or learning "
-                "rate. Give another folder, or delete that one to start again."
+                f"{folder} holds {len(self.rows)} epochs of a training by another recipe, epochs, learning "
+                "rate or precision. Give another folder, or delete that one to start again."
             )
         if writes:
             folder.mkdir(parents=True, exist_ok=True)
