@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import backend
+from flowzoo import replicas
 from flowzoo.layers.remat import Run
 from flowzoo.metrics import bits_per_dim
 from flowzoo.training import MaximumLikelihood
@@ -50,13 +50,13 @@ class EvidenceLowerBound(MaximumLikelihood):
         if self.loss is not None:
             raise ValueError("A FlowVAE trains on the ELBO and takes no loss: call compile(optimizer=...).")
         weight = 1.0 if sample_weight is None else ops.cast(sample_weight, y_pred["kl"].dtype)
-        reconstruction = backend.global_mean(weight * y_pred["reconstruction"], 0)
-        kl = backend.global_mean(weight * y_pred["kl"], 0)
+        reconstruction = replicas.global_mean(weight * y_pred["reconstruction"], 0)
+        kl = replicas.global_mean(weight * y_pred["kl"], 0)
         if training and self.free_bits:
             kl = ops.maximum(kl, self.free_bits)
         if training and self.kl_weight is not None:
             kl = self.kl_weight * kl
-        return sum(self.losses, start=kl - reconstruction) / backend.replicas()  # as in `MaximumLikelihood`
+        return sum(self.losses, start=kl - reconstruction) / replicas.count()  # as in `MaximumLikelihood`
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         values = {**y_pred, "bits_per_dim": bits_per_dim(y_pred["elbo"], self.dimensions)}

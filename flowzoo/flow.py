@@ -7,7 +7,7 @@ import math
 import keras
 from keras import ops
 
-from flowzoo import backend, checks, variational
+from flowzoo import backend, checks, replicas, variational
 from flowzoo.backend import tfd
 from flowzoo.base import BASES, base_distribution
 from flowzoo.bijector import FlowBijector
@@ -74,7 +74,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         self.base = checks.choice("base", base, BASES)
         self.flow_layers = checked_layers(flow_layers)
         self.dimensions = math.prod(self.event_shape)
-        self.seed_generator = backend.SeedGenerator()
+        self.seed_generator = replicas.SeedGenerator()
         if self.is_image_flow:
             self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
         self.build((None, *self.event_shape))
@@ -237,7 +237,7 @@ class Flow(LatentSpace, MaximumLikelihood):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x, context = self._data(x), self._flat_context(self._context(context))
         initialize_chain(self.flow_layers, x, context)
-        backend.spread(self)
+        replicas.spread(self)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""

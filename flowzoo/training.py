@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks
+from flowzoo import backend, checks, replicas
 from flowzoo.metrics import bits_per_dim
 
 
@@ -73,7 +73,7 @@ class MaximumLikelihood(keras.Model):
         else:
             first = next(iter(x))
         if needed:
-            inputs = self._packed(backend.first_batch(first))[0]
+            inputs = self._packed(replicas.first_batch(first))[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
 
@@ -91,7 +91,7 @@ class MaximumLikelihood(keras.Model):
         if sample_weight is not None:
             negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
         # TensorFlow's replicas each give their share of one loss: Keras adds up their gradients.
-        return sum(self.losses, start=backend.global_mean(negative_log_prob, 0)) / backend.replicas()
+        return sum(self.losses, start=replicas.global_mean(negative_log_prob, 0)) / replicas.count()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if self.is_image_flow:
@@ -99,10 +99,10 @@ class MaximumLikelihood(keras.Model):
         return super().compute_metrics(x, y, None, sample_weight)
 
     def train_step(self, *state_and_data):
-        return backend.reducible(super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
+        return replicas.reducible(super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def test_step(self, *state_and_data):
-        return backend.reducible(super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
+        return replicas.reducible(super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
     def predict_step(self, *state_and_data):
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))

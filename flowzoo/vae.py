@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks
+from flowzoo import backend, checks, replicas
 from flowzoo.base import base_distribution
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.flow import Flow, constructor_arguments
@@ -110,7 +110,7 @@ class FlowVAE(EvidenceLowerBound):
         self.posterior_scale = checks.positive_number("posterior_scale", posterior_scale)
         self.learned_scales = bool(learned_scales)
         self.dimensions = math.prod(self.event_shape)
-        self.seed_generator = backend.SeedGenerator()
+        self.seed_generator = replicas.SeedGenerator()
         self.set_objective(free_bits, warmup_steps)
         self.build((None, *self.event_shape))
 

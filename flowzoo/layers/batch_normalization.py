@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import backend
+from flowzoo import replicas
 from flowzoo.layers.flow_layer import FlowLayer, positions
 
 
@@ -90,8 +90,8 @@ class BatchStatistics(keras.layers.Layer):
         if not training:
             return ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         axes = tuple(range(len(x.shape) - 1))
-        mean = backend.global_mean(x, axes)
-        variance = backend.global_mean(ops.square(x - mean), axes)
+        mean = replicas.global_mean(x, axes)
+        variance = replicas.global_mean(ops.square(x - mean), axes)
         for average, value in ((self.mean, mean), (self.variance, variance)):
             average.assign(self.momentum * average + (1 - self.momentum) * ops.stop_gradient(value))
         return mean, variance

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from flowzoo import backend, checks
+from flowzoo import backend, checks, replicas
 from flowzoo.layers.chain import build_chain, forward_chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
@@ -48,7 +48,7 @@ class Dequantize(FlowLayer):
         self.bins = checks.positive_integer("bins", bins)
         self.step = checks.positive_integer("step", step)
         self.seed = seed
-        self.seed_generator = backend.SeedGenerator(seed)
+        self.seed_generator = replicas.SeedGenerator(seed)
 
     def reseed(self, seed):
         self.seed_generator.state.assign(backend.seed_state(seed))

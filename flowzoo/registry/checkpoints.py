@@ -8,7 +8,7 @@ import shutil
 import keras
 import numpy as np
 
-from flowzoo import backend
+from flowzoo import backend, replicas
 from flowzoo.registry.folder import write_text
 
 
@@ -95,7 +95,7 @@ class Checkpoints(keras.callbacks.Callback):
             self.swap.on_test_end()
 
     def _save_weights(self, path):
-        with backend.one_machine():
+        with replicas.one_machine():
             self.model.save_weights(path)
 
 
