@@ -115,7 +115,8 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
         epochs, learning_rate: instead of the recipe's.
         devices: number of this machine's devices that share each batch of the recipe, or None for
             one. With TF_CONFIG (on TensorFlow) or KERAS_DISTRIBUTION_JOB_ADDRESSES and its kin (on
-            JAX) in the environment it is that of each machine; these share `folder`, too.
+            JAX) in the environment it is that of each machine; these share `folder`, too. Examples
+            that the devices cannot share evenly, fewer than these are, are left out.
 
     Returns: the new facts, written to `folder/model.json` with weights, card and samples. Of
         several machines the first does so; the others wait for it and give None.
@@ -149,7 +150,7 @@ def train(name_or_path, folder, *, data_dir=None, epochs=None, learning_rate=Non
     steps = -(-len(training[0]) // recipe["batch_size"])
     xla = recipe["jit_compile"] or backend.prefers_xla()
     if backend.name == "tensorflow" and devices.count > 1:
-        xla = False  # it does not compile a step of several replicas
+        xla = False  # it compiles no step whose variables lie on several devices
     with devices.scope():
         flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=xla)
     first = devices.machine == 0
