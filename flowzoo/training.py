@@ -51,8 +51,8 @@ class MaximumLikelihood(keras.Model):
         return super().fit(x, y, **kwargs)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        """Nothing, for a flow is built. Under a strategy Keras would take a batch for it, which a generator
-        then lacks, and average its parts, which fails where their sizes differ."""
+        """Nothing, for a flow is built: under a strategy Keras would average the replicas' parts of a batch
+        here, which fails where their sizes differ."""
 
     def _initialize_from(self, x, y, batch_size):
         """Initializes from the data's first batch; gives back the data, nothing of it lost."""

@@ -126,7 +126,8 @@ def train(
         epochs, learning_rate, dtype_policy: instead of the recipe's.
         devices: number of this machine's devices that share each batch of the recipe, or None for
             one. With TF_CONFIG (on TensorFlow) or KERAS_DISTRIBUTION_JOB_ADDRESSES and its kin (on
-            JAX) in the environment it is that of each machine; these share `folder`, too.
+            JAX) in the environment it is that of each machine; these share `folder`, too. Examples
+            that the devices cannot share evenly, fewer than these are, are left out.
 
     Returns: the new facts, written to `folder/model.json` with weights, card and samples. Of
         several machines the first does so; the others wait for it and give None.
@@ -163,7 +164,7 @@ def train(
     steps = -(-len(training[0]) // recipe["batch_size"])
     xla = recipe["jit_compile"] or backend.prefers_xla()
     if backend.name == "tensorflow" and devices.count > 1:
-        xla = False  # it does not compile a step of several replicas
+        xla = False  # it compiles no step whose variables lie on several devices
     with devices.scope():
         flow.compile(optimizer=_optimizer(recipe, recipe["epochs"] * steps), jit_compile=xla)
     first = devices.machine == 0
