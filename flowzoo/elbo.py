@@ -56,7 +56,7 @@ class EvidenceLowerBound(MaximumLikelihood):
             kl = ops.maximum(kl, self.free_bits)
         if training and self.kl_weight is not None:
             kl = self.kl_weight * kl
-        return sum(self.losses, start=kl - reconstruction) / replicas.count()  # as in `MaximumLikelihood`
+        return self._share(kl - reconstruction)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         values = {**y_pred, "bits_per_dim": bits_per_dim(y_pred["elbo"], self.dimensions)}

@@ -90,8 +90,11 @@ class MaximumLikelihood(keras.Model):
         negative_log_prob = -y_pred
         if sample_weight is not None:
             negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
-        # TensorFlow's replicas each give their share of one loss: Keras adds up their gradients.
-        return sum(self.losses, start=replicas.global_mean(negative_log_prob, 0)) / replicas.count()
+        return self._share(replicas.global_mean(negative_log_prob, 0))
+
+    def _share(self, loss):
+        """A replica's share of `loss` and the regularizers: Keras adds up the gradients of all replicas."""
+        return sum(self.losses, start=loss) / replicas.count()
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if self.is_image_flow:

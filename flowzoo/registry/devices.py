@@ -64,7 +64,7 @@ def find_devices(count=None):
 def _tensorflow_devices(count):
     import tensorflow as tf
 
-    kind = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    kind = "GPU" if backend.has_gpu() else "CPU"
     several_machines = "TF_CONFIG" in os.environ
     if several_machines:
         found = tf.config.list_physical_devices(kind)

@@ -185,9 +185,10 @@ def train(
         writes=first,
     )
     done = len(checkpoints.rows)
-    if len(set(devices.gather(done))) > 1:
+    done_by_machine = devices.gather(done)
+    if len(set(done_by_machine)) > 1:
         raise ValueError(
-            f"The machines find {devices.gather(done)} epochs done in {folder}. Give a folder that all of "
+            f"The machines find {done_by_machine} epochs done in {folder}. Give a folder that all of "
             "them share."
         )
     if not done and "initialization_examples" in recipe:  # more than a small first batch
