@@ -12,12 +12,14 @@ import types
 import keras
 import matplotlib
 import pytest
-from helpers import perturb
 from hub_server import Hub
 
 import flowzoo
+from flowzoo.testing import perturb
 
 matplotlib.use("Agg")
+
+collect_ignore = ["several_devices.py"]  # a program of test_distribution.py
 
 
 @pytest.fixture(autouse=True)

@@ -81,7 +81,8 @@ class InvertibleLinear(FlowLayer):
 
     def _log_det(self, values):
         if self.parametrization == "matrix":
-            log_det = ops.slogdet(self.matrix)[1]
+            triangle = ops.qr(ops.convert_to_tensor(self.matrix))[1]  # slogdet has no XLA on TensorFlow
+            log_det = ops.sum(ops.log(ops.abs(ops.diagonal(triangle))))
         else:
             log_det = ops.sum(ops.diagonal(self.lower_upper))
         return self.per_example(self.positions * log_det, values)
