@@ -14,11 +14,11 @@ import types
 import warnings
 
 import numpy as np
-from helpers import perturb
 from hub_server import FILE, Hub
 
 import flowzoo
 from flowzoo.registry import RegistryError
+from flowzoo.testing import perturb
 
 VALUES = [
     *(None, True, -1, 0, 1, 7, 10**5, 10**30, 0.5, 1e300, "", "x", "relu", [], [8], [10**9] * 3, {}, [[1]]),

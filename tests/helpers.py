@@ -4,26 +4,10 @@ import os
 import subprocess
 import sys
 
-import keras
 import numpy as np
 from keras import ops
 
 from flowzoo import backend
-
-
-def perturb(module, seed=0, scale=0.5):
-    """Kicks every float weight, so that nothing is at its zero or identity start."""
-    rng = np.random.default_rng(seed)
-    for weight in module.weights:
-        if not keras.backend.is_float_dtype(weight.dtype):
-            continue
-        fan_in = weight.shape[0] if len(weight.shape) > 1 else 10
-        kick = scale * rng.normal(size=weight.shape) / np.sqrt(fan_in)
-        if weight.name.endswith("variance"):
-            kick = np.abs(kick)
-        if weight.name == "sign":  # +1 or -1
-            kick = np.zeros_like(kick)
-        weight.assign(weight + ops.cast(kick, weight.dtype))
 
 
 def data_for(shape, *, unit=False, n=4, seed=0):
@@ -34,47 +18,6 @@ def data_for(shape, *, unit=False, n=4, seed=0):
 
 def pixels(shape, *, n=8, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, *shape)).astype("uint8")
-
-
-def jacobian_log_det(function, value):
-    """log |det J| of `function` at one example without batch axis, from the full autodiff Jacobian."""
-
-    def flat(v):
-        return ops.reshape(function(ops.reshape(v, (1, *value.shape))), (-1,))
-
-    vector = ops.convert_to_tensor(np.reshape(value, -1))
-    if backend.name == "jax":
-        import jax
-
-        matrix = jax.jit(jax.jacrev(flat))(vector)
-    else:
-        import tensorflow as tf
-
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(vector)
-            output = flat(vector)
-        matrix = tape.jacobian(output, vector, experimental_use_pfor=False)
-    return np.linalg.slogdet(ops.convert_to_numpy(matrix).astype("float64"))[1]
-
-
-def gradients(model, loss):
-    """Gradients of `loss()` with regard to the model's trainable weights, as arrays or None."""
-    weights = model.trainable_weights
-    if backend.name == "jax":
-        import jax
-
-        def of_values(values):
-            with keras.StatelessScope(state_mapping=list(zip(weights, values, strict=True))):
-                return loss()
-
-        return [np.asarray(g) for g in jax.grad(of_values)([w.value for w in weights])]
-
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        value = loss()
-    found = tape.gradient(value, [w.value for w in weights])
-    return [None if g is None else ops.convert_to_numpy(g) for g in found]
 
 
 def pass_for_each_dimension(layer, z, context=None):

@@ -2,10 +2,11 @@ import keras
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS, MODELS, VAES
-from helpers import numpy, perturb, run_python, without
+from helpers import numpy, run_python, without
 
 import flowzoo
 from flowzoo import backend
+from flowzoo.testing import perturb
 
 on_tensorflow = pytest.mark.skipif(backend.name != "tensorflow", reason="export needs TensorFlow")
 WITHOUT_FLOWZOO = without("flowzoo", "keras", "tf_keras", "tensorflow_probability", "jax")

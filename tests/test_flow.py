@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from helpers import count_calls, data_for, numpy, perturb, pixels
+from helpers import count_calls, data_for, numpy, pixels
 from keras import ops
 
 import flowzoo
@@ -18,6 +18,7 @@ from flowzoo.layers import (
 )
 from flowzoo.metrics import bits_per_dim, log_likelihoods
 from flowzoo.networks import MLP
+from flowzoo.testing import perturb
 
 
 class Batches(keras.utils.PyDataset):

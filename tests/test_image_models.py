@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS
-from helpers import data_for, gradients, jacobian_log_det, numpy, perturb, pixels, run_python
+from helpers import data_for, numpy, pixels, run_python
 from keras import ops
 
 import flowzoo
@@ -13,6 +13,7 @@ from flowzoo import backend
 from flowzoo.layers import Dequantize, Logit, Rescale, Reshape, VariationalDequantize
 from flowzoo.layers.chain import forward_chain, inverse_chain
 from flowzoo.metrics import bits_per_dim
+from flowzoo.testing import gradients, jacobian_log_det, perturb
 
 
 def context_for(model, n):
@@ -77,7 +78,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
     assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
-    found = gradients(model, lambda: -ops.mean(model.log_prob(x, context)))
+    found = gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
     for weight, gradient in zip(model.trainable_weights, found, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"
         assert np.isfinite(gradient).all(), weight.path
@@ -171,7 +172,8 @@ import keras, numpy as np
 keras.config.set_floatx("float64")
 import flowzoo
 from cases import IMAGE_MODELS
-from helpers import numpy, perturb, pixels
+from helpers import numpy, pixels
+from flowzoo.testing import perturb
 model = IMAGE_MODELS["Glow"]()
 perturb(model, scale=0.2)
 x = pixels(model.event_shape, n=2)

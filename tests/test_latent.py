@@ -1,11 +1,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from helpers import data_for, numpy, perturb, pixels
+from helpers import data_for, numpy, pixels
 
 import flowzoo
 from flowzoo import plots
 from flowzoo.metrics import png_bits_per_dim
+from flowzoo.testing import perturb
 
 
 @pytest.fixture(scope="module")

@@ -1,103 +1,24 @@
-import types
-
 import keras
 import numpy as np
 import pytest
 from cases import CONDITIONAL_LAYERS, LAYERS
-from helpers import data_for, gradients, jacobian_log_det, numpy, pass_for_each_dimension, perturb
+from helpers import data_for, numpy, pass_for_each_dimension
 from keras import ops
 
 from flowzoo import backend, layers
 from flowzoo.networks import MADE, MLP, ResidualMLP
+from flowzoo.testing import check_flow_layer, gradients, perturb
 
 CASES = [(name, False) for name in LAYERS] + [(name, True) for name in CONDITIONAL_LAYERS]
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case[0] + (", conditional" if case[1] else ""))
-def case(request):
-    """A perturbed layer, data and context (or None) for it."""
-    name, conditional = request.param
+@pytest.mark.parametrize(("name", "conditional"), CASES)
+def test_every_layer(name, conditional):
     make, shape, unit = LAYERS[name]
-    layer = make()
-    layer.build((None, *shape), (None, 2) if conditional else None)
-    perturb(layer)
-    context = ops.convert_to_tensor(data_for((2,), seed=1)) if conditional else None
-    return layer, data_for(shape, unit=unit), context
-
-
-def test_round_trip_from_data(case):
-    layer, x, context = case
-    z, inverse_log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
-    back, forward_log_det = layer.forward_and_log_det(z, context)
-    np.testing.assert_allclose(numpy(back), x, atol=1e-4)
-    np.testing.assert_allclose(numpy(forward_log_det), -numpy(inverse_log_det), atol=1e-4)
-    assert tuple(inverse_log_det.shape) == (len(x),)
-
-
-def test_round_trip_from_latent(case):
-    layer, x, context = case
-    latent_shape = layer.compute_output_shape(x.shape)[1:]
-    z = data_for(latent_shape, seed=2)
-    back, _ = layer.inverse_and_log_det(
-        layer.forward_and_log_det(ops.convert_to_tensor(z), context)[0], context
-    )
-    np.testing.assert_allclose(numpy(back), z, atol=1e-4)
-
-
-@pytest.mark.parametrize("direction", ["inverse", "forward"])
-def test_log_det_equals_autodiff(case, direction):
-    layer, values, context = case
-    if direction == "forward":
-        values = numpy(layer.inverse_and_log_det(ops.convert_to_tensor(values), context)[0])
-    method = getattr(layer, f"{direction}_and_log_det")
-    _, log_det = method(ops.convert_to_tensor(values), context)
-    for i in range(2):
-        part = None if context is None else context[i : i + 1]
-        expected = jacobian_log_det(lambda v, part=part: method(v, part)[0], values[i])
-        np.testing.assert_allclose(float(log_det[i]), expected, atol=1e-4)
-
-
-def test_every_weight_gets_a_gradient(case):
-    layer, x, context = case
-
-    def loss():
-        z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
-        return ops.mean(ops.sum(ops.square(ops.reshape(z, (len(x), -1))), axis=1) - log_det)
-
-    found = gradients(layer, loss) if layer.trainable_weights else []
-    for weight, gradient in zip(layer.trainable_weights, found, strict=True):
-        assert gradient is not None, f"{weight.path} has no gradient"
-        assert np.isfinite(gradient).all(), weight.path
-        # Of one dimension, MADE lets nothing see the input.
-        if not (x.shape[1:] == (1,) and weight.name == "kernel_0"):
-            assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
-
-
-def test_config_and_weights_make_the_same_layer(case):
-    layer, x, context = case
-    twin = type(layer).from_config(layer.get_config())
-    twin.build(x.shape, None if context is None else tuple(context.shape))
-    twin.set_weights(layer.get_weights())
-    for value, expected in zip(
-        twin.inverse_and_log_det(ops.convert_to_tensor(x), context),
-        layer.inverse_and_log_det(ops.convert_to_tensor(x), context),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(numpy(value), numpy(expected))
-
-
-def test_layer_is_a_tfp_bijector(case):
-    layer, x, context = case
-    keywords = {} if context is None else {"context": context}
-    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), context)
-    bijector = layer.bijector()
-    np.testing.assert_allclose(numpy(bijector.inverse(x, **keywords)), numpy(z), rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(
-        numpy(layer.bijector().inverse_log_det_jacobian(x, **keywords)), numpy(log_det), rtol=1e-5, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        numpy(layer.bijector().forward_log_det_jacobian(z, **keywords)), -numpy(log_det), atol=1e-4
-    )
+    # Of one dimension, MADE lets nothing see the input.
+    unreached = ("kernel_0",) if shape == (1,) else ()
+    context = data_for((2,), seed=1) if conditional else None
+    check_flow_layer(make(), data_for(shape, unit=unit), context=context, without_gradient=unreached)
 
 
 @pytest.mark.parametrize("name", ["additive coupling", "affine coupling", "autoregressive"])
@@ -248,8 +169,7 @@ def test_autoregressive_sampling_equals_a_pass_for_each_dimension(size, conditio
             x, log_det = values(method)
             return ops.sum(ops.sin(3 * x)) + ops.sum(ops.square(log_det))
 
-        weights = [*inputs, *layer.trainable_weights]
-        found = gradients(types.SimpleNamespace(trainable_weights=weights), loss)
+        found = gradients([*inputs, *layer.trainable_weights], loss)
         return [0.0 if gradient is None else gradient for gradient in found]
 
     for found, reference in zip(

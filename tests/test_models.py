@@ -5,12 +5,13 @@ import keras
 import numpy as np
 import pytest
 from cases import MODELS
-from helpers import data_for, gradients, jacobian_log_det, numpy, perturb, run_python
+from helpers import data_for, numpy, run_python
 from keras import ops
 
 import flowzoo
 from flowzoo import backend
 from flowzoo.metrics import bits_per_dim
+from flowzoo.testing import gradients, jacobian_log_det, perturb
 
 CASES = [(name, conditional) for name in MODELS for conditional in (False, True)]
 
@@ -46,7 +47,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
     assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
-    found = gradients(model, lambda: -ops.mean(model.log_prob(x, context)))
+    found = gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
     assert found
     for weight, gradient in zip(model.trainable_weights, found, strict=True):
         assert gradient is not None, f"{weight.path} has no gradient"
@@ -146,7 +147,8 @@ import keras, numpy as np
 keras.config.set_floatx("float64")
 import flowzoo
 from cases import MODELS
-from helpers import data_for, perturb, numpy
+from helpers import data_for, numpy
+from flowzoo.testing import perturb
 for name, make in MODELS.items():
     model = make()
     perturb(model, scale=0.3)

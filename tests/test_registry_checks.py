@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS, MODELS
-from helpers import data_for, numpy, perturb
+from helpers import data_for, numpy
 from hub_server import FILE
 
 import flowzoo
@@ -15,6 +15,7 @@ from flowzoo.registry import RegistryError, save_pretrained, verify
 from flowzoo.registry.architecture import build, check_config, estimated_size, is_kind
 from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import read_model_file, sha256
+from flowzoo.testing import perturb
 
 
 @pytest.fixture

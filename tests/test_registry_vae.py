@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from cases import VAES
-from helpers import numpy, perturb, run_python
+from helpers import numpy, run_python
 from test_registry import RECIPE
 from typer.testing import CliRunner
 
@@ -16,6 +16,7 @@ from flowzoo.registry.architecture import check_config, estimated_size
 from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import read_model_file
 from flowzoo.registry.vae import evaluate_vae
+from flowzoo.testing import perturb
 
 CONFIGS = {
     "IAFVAE": {
