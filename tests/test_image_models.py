@@ -70,7 +70,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
     z, log_dets = model.inverse_and_log_dets(x, None if context is None else case[2], seed=0)
     reals = numpy(forward_chain(layers, ops.reshape(z, (-1, *model.latent_shape)), context)[0])
     part = None if context is None else context[:1]
-    expected = jacobian_log_det(lambda v: inverse_chain(layers, v, part)[0], reals[0])
+    expected = jacobian_log_det(lambda v: inverse_chain(layers, v, part)[0], reals[:1])[0]
     of_noise = float(log_dets[0][0])  # not a function of x: the density of the noise
     np.testing.assert_allclose(log_prob[0], base[0] + expected + of_noise, atol=1e-3, rtol=1e-6)
 
