@@ -2,10 +2,12 @@
 
 python .ci/run_notebooks.py [--store] [NOTEBOOK ...]
 
-A cell that raises, or writes to stderr (a warning, say), fails the run. --store keeps the outputs.
+A cell that raises, or writes to stderr (a warning, say), fails the run. --store keeps the outputs, and
+writes the picture of the cell tagged "cover" beside the notebook.
 """
 
 import argparse
+import base64
 import concurrent.futures
 import pathlib
 import sys
@@ -47,7 +49,17 @@ def run(path, store):
         return "stderr: " + "".join(errors)
     if store:
         nbformat.write(notebook, path)
+        store_cover(notebook, path)
     return None
+
+
+def store_cover(notebook, path):
+    covers = [cell for cell in notebook.cells if "cover" in cell.metadata.get("tags", [])]
+    for output in (output for cell in covers for output in cell.outputs):
+        for suffix in ("png", "jpeg"):
+            picture = output.get("data", {}).get(f"image/{suffix}")
+            if picture:
+                path.with_suffix(f".{suffix}").write_bytes(base64.b64decode(picture))
 
 
 def main():
