@@ -2,7 +2,7 @@
 
 python .ci/run_notebooks.py [--store] [NOTEBOOK ...]
 
-A cell that raises, or writes to stderr (a warning, say), fails the run. --store keeps the outputs, and
+A cell that raises, warns or writes to stderr fails the run. --store keeps the outputs, and
 writes the picture of the cell tagged "cover" beside the notebook.
 """
 
@@ -39,14 +39,10 @@ def run(path, store):
         except nbclient.exceptions.CellExecutionError as error:
             return str(error)
     print(f"{path.name}: {time.time() - start:.0f} s", flush=True)
-    errors = [
-        output["text"]
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if output.get("name") == "stderr"
-    ]
-    if errors:
-        return "stderr: " + "".join(errors)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    for output in outputs:
+        if output.get("name") == "stderr" or "WARNING" in output.get("text", ""):
+            return output["text"]
     if store:
         nbformat.write(notebook, path)
         store_cover(notebook, path)

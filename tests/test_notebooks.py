@@ -29,7 +29,9 @@ def outputs(cells):
 def test_it_opens_in_colab_and_installs_from_the_repository(notebook):
     path, cells = notebook
     address = REPOSITORY.removeprefix("https://github.com/")
-    badge, target = re.match(r"\[!\[Open in Colab\]\((.*?)\)\]\((.*?)\)\n", "".join(cells[0]["source"])).groups()
+    badge, target = re.match(
+        r"\[!\[Open in Colab\]\((.*?)\)\]\((.*?)\)\n", "".join(cells[0]["source"])
+    ).groups()
     assert badge == "https://colab.research.google.com/assets/colab-badge.svg"
     assert target == f"https://colab.research.google.com/github/{address}/blob/main/colab/{path.name}"
     assert "".join(code(cells)[0]["source"]) == (
@@ -47,6 +49,7 @@ def test_its_outputs_are_those_of_one_run_without_warnings(notebook):
     for output in outputs(cells):
         assert output["output_type"] != "error"
         assert output.get("name") != "stderr", output["text"]
+        assert "WARNING" not in "".join(output.get("text", []))
     assert path.stat().st_size < 2e6
 
 
