@@ -57,6 +57,9 @@ def log_likelihoods(flow, x, context=None, *, seed=None):
 def png_bits_per_dim(images):
     """The size of each image as a PNG file, in bits per number: (n, H, W, 1 or 3) -> (n,).
 
+    An image of three equal channels is written in shades of grey, since a PNG file in colours does not
+    become smaller for it.
+
     Example:
         >>> flat = np.zeros((1, 32, 32, 3), "uint8")
         >>> bool(flowzoo.metrics.png_bits_per_dim(flat)[0] < 1)
@@ -68,7 +71,8 @@ def png_bits_per_dim(images):
     sizes = []
     for image in images:
         file = io.BytesIO()
-        Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG", optimize=True)
+        grey = (image == image[..., :1]).all()
+        Image.fromarray(image[..., 0] if grey else image).save(file, "PNG", optimize=True)
         sizes.append(file.tell())
     return 8 * np.array(sizes) / images[0].size
 

@@ -44,6 +44,8 @@ class MaximumLikelihood(keras.Model):
         batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
         (x, c). All other arguments are those of Keras.
         """
+        if not _is_arrays(x) and not isinstance(x, keras.utils.PyDataset):
+            kwargs.setdefault("shuffle", False)  # Keras cannot, and warns that it does not
         x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
         if self.compiled:
             # Built within the traced step, it would have TensorFlow trace that step twice.

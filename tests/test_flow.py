@@ -64,6 +64,7 @@ def forms_of_data(x, context):
     return forms
 
 
+@pytest.mark.filterwarnings("error:.shuffle=True")
 @pytest.mark.parametrize("conditional", [False, True])
 def test_fit_takes_every_form_of_data(conditional):
     x, context = data_for((3,), n=64), data_for((2,), n=64, seed=1)

@@ -78,6 +78,8 @@ def test_anomaly_scores_of_images_discount_their_complexity(flow):
     complexity = png_bits_per_dim(x)
     assert (complexity[:4] > 8).all()  # noise does not compress, and the file has a header
     assert (complexity[4:] < complexity[:4] / 2).all()
+    grey = noise[..., :1].repeat(3, axis=-1)
+    assert (png_bits_per_dim(grey) < 0.6 * complexity[:4]).all()
     np.testing.assert_allclose(
         flow.anomaly_score(x, seed=1), numpy(flow.bits_per_dim(x, seed=1)) - complexity, rtol=1e-6
     )
