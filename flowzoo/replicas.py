@@ -25,6 +25,15 @@ def count():
     return 1 if context is None else context.num_replicas_in_sync
 
 
+def in_scope():
+    """How many replicas the TensorFlow strategy in scope has, where models are made; on JAX one."""
+    if name == "jax":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
 def global_mean(values, axis):
     """The mean over `axis`, the batch's among them, and over all replicas of a TensorFlow strategy.
 

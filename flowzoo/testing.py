@@ -43,15 +43,15 @@ def check_flow_layer(layer, x, *, context=None, atol=1e-4, without_gradient=()):
     if not layer.built:
         layer.build((None, *x.shape[1:]), None if context is None else (None, *context.shape[1:]))
     perturb(layer)
-    check_round_trips(layer, x, context, atol)
-    check_log_det(layer, x, context, atol)
-    check_gradients(layer, x, context, without_gradient)
-    check_config(layer, x, context)
-    check_bijector(layer, x, context, atol)
-    check_compiled(layer, x, context, atol)
+    _check_round_trips(layer, x, context, atol)
+    _check_log_det(layer, x, context, atol)
+    _check_gradients(layer, x, context, without_gradient)
+    _check_config(layer, x, context)
+    _check_bijector(layer, x, context, atol)
+    _check_compiled(layer, x, context, atol)
 
 
-def check_round_trips(layer, x, context, atol):
+def _check_round_trips(layer, x, context, atol):
     name = type(layer).__name__
     latent_shape = layer.compute_output_shape(tuple(x.shape))
     z = ops.convert_to_tensor(np.random.default_rng(2).normal(size=latent_shape), layer.variable_dtype)
@@ -78,7 +78,7 @@ def check_round_trips(layer, x, context, atol):
         )
 
 
-def check_log_det(layer, x, context, atol):
+def _check_log_det(layer, x, context, atol):
     """Of one direction, since the other undoes it with the opposite log_det."""
     expected = jacobian_log_det(lambda x: layer.inverse_and_log_det(x, context)[0], x)
     _close(
@@ -90,7 +90,7 @@ def check_log_det(layer, x, context, atol):
     )
 
 
-def check_gradients(layer, x, context, without_gradient=()):
+def _check_gradients(layer, x, context, without_gradient=()):
     def loss():
         z, log_det = layer.inverse_and_log_det(x, context)
         return ops.mean(ops.sum(ops.square(ops.reshape(z, (x.shape[0], -1))), axis=1) - log_det)
@@ -108,7 +108,7 @@ def check_gradients(layer, x, context, without_gradient=()):
             )
 
 
-def check_config(layer, x, context):
+def _check_config(layer, x, context):
     name = type(layer).__name__
     twin = type(layer).from_config(layer.get_config())
     twin.build((None, *x.shape[1:]), None if context is None else (None, *context.shape[1:]))
@@ -125,7 +125,7 @@ def check_config(layer, x, context):
         )
 
 
-def check_bijector(layer, x, context, atol):
+def _check_bijector(layer, x, context, atol):
     keywords = {} if context is None else {"context": context}
     z, log_det = layer.inverse_and_log_det(x, context)
     message = f"{type(layer).__name__} as a TFP bijector gives other numbers"
@@ -135,7 +135,7 @@ def check_bijector(layer, x, context, atol):
     _close(layer.bijector().forward_log_det_jacobian(z, **keywords), -log_det, atol, message)
 
 
-def check_compiled(layer, x, context, atol):
+def _check_compiled(layer, x, context, atol):
     if backend.name == "jax":
         import jax
 

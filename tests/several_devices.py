@@ -39,6 +39,8 @@ from keras import ops
 
 import flowzoo
 from flowzoo.datasets import Batches
+from flowzoo.layers import CheckerboardCoupling
+from flowzoo.networks import ResNet
 from flowzoo.registry.checkpoints import Checkpoints
 from flowzoo.registry.devices import find_devices
 
@@ -54,6 +56,11 @@ MODELS = {
     "RealNVP": (
         lambda: flowzoo.RealNVP(event_shape=4, couplings=2, hidden_units=(16,), normalization="batch"),
         2 + rng.normal(size=(640, 4)).astype("float32"),
+        0.02,
+    ),
+    "ResNet": (
+        lambda: flowzoo.Flow([CheckerboardCoupling(ResNet(4, blocks=1))], event_shape=(2, 2, 1)),
+        2 + rng.normal(size=(640, 2, 2, 1)).astype("float32"),
         0.02,
     ),
     "Glow": (

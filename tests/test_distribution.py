@@ -71,7 +71,7 @@ def check_trained(folder, hardware):
 
 def check_same(found, others):
     """Weights and losses of several devices are those of one, and training moved the weights."""
-    for name in ("MAF", "RealNVP", "Glow"):
+    for name in ("MAF", "RealNVP", "ResNet", "Glow"):
         start, one, together = (
             weights(*where)
             for where in ((found, name, "start"), (found, name, "one"), (others, name, "together"))

@@ -80,10 +80,13 @@ def test_fit_lowers_the_loss(case):
     history = model.fit(data, batch_size=64, epochs=4, validation_data=(data,), verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert np.isfinite(history["val_loss"]).all()
-    evaluated = model.evaluate(data, batch_size=128, verbose=0)
+    evaluated = model.evaluate(data, batch_size=64, verbose=0)
     np.testing.assert_allclose(evaluated, -np.mean(numpy(model.log_prob(x, context))), rtol=1e-4)
     np.testing.assert_allclose(
-        model.predict(data, verbose=0), numpy(model.log_prob(x, context)), rtol=1e-3, atol=1e-3
+        model.predict(data, batch_size=64, verbose=0),
+        numpy(model.log_prob(x, context)),
+        rtol=1e-3,
+        atol=1e-3,
     )
 
 

@@ -22,7 +22,7 @@ def dropout(remat, around=lambda layer: layer):
 # name -> makes the flow with or without remat, and its data
 FLOWS = {
     "Glow": (lambda remat: IMAGE_MODELS["Glow"](remat=remat), pixels((8, 8, 3), n=32)),
-    "RealNVP": (lambda remat: IMAGE_MODELS["RealNVP"](remat=remat), pixels((4, 4, 3), n=32)),
+    "RealNVP": (lambda remat: IMAGE_MODELS["RealNVP"](levels=1, remat=remat), pixels((4, 4, 3), n=32)),
     "MAF": (
         lambda remat: MODELS["MAF, random, batch normalization"](remat=remat, seed=1),
         data_for((3,), n=32),

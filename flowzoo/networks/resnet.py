@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import checks, replicas
 
 NORMALIZATIONS = ("batch", "affine")
 
@@ -46,8 +46,10 @@ class ResNet(keras.layers.Layer):
         return WeightNormConv2D(self.channels, dtype=self.dtype_policy, name=name)
 
     def _norm(self, name):
-        kind = keras.layers.BatchNormalization if self.normalization == "batch" else ChannelAffine
-        return kind(dtype=self.dtype_policy, name=name)
+        if self.normalization == "affine":
+            return ChannelAffine(dtype=self.dtype_policy, name=name)
+        several = replicas.in_scope() > 1
+        return keras.layers.BatchNormalization(synchronized=several, dtype=self.dtype_policy, name=name)
 
     def build(self, input_shape):
         for convolution in self.convolutions:
