@@ -44,7 +44,7 @@ class MaximumLikelihood(keras.Model):
         batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
         (x, c). All other arguments are those of Keras.
         """
-        if not _is_arrays(x) and not isinstance(x, keras.utils.PyDataset):
+        if hasattr(x, "__next__") or hasattr(x, "element_spec"):  # a generator, a tf.data.Dataset
             kwargs.setdefault("shuffle", False)  # Keras cannot, and warns that it does not
         x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
         if self.compiled:
