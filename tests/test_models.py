@@ -11,7 +11,7 @@ from keras import ops
 import flowzoo
 from flowzoo import backend
 from flowzoo.metrics import bits_per_dim
-from flowzoo.testing import gradients, jacobian_log_det, perturb
+from flowzoo.testing import check_gradients, jacobian_log_det, perturb
 
 CASES = [(name, conditional) for name in MODELS for conditional in (False, True)]
 
@@ -46,12 +46,8 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
     assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
-    found = gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
-    assert found
-    for weight, gradient in zip(model.trainable_weights, found, strict=True):
-        assert gradient is not None, f"{weight.path} has no gradient"
-        assert np.isfinite(gradient).all(), weight.path
-        assert np.abs(gradient).max() > 0, f"{weight.path} has a zero gradient"
+    assert model.trainable_weights
+    check_gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
 
 
 def test_the_tfp_distribution_agrees(case):

@@ -1,5 +1,6 @@
 """The notebooks as they are stored; .ci/run_notebooks.py runs them."""
 
+import base64
 import json
 import pathlib
 import re
@@ -22,10 +23,6 @@ def code(cells):
     return [cell for cell in cells if cell["cell_type"] == "code"]
 
 
-def outputs(cells):
-    return [output for cell in code(cells) for output in cell["outputs"]]
-
-
 def test_it_opens_in_colab_and_installs_from_the_repository(notebook):
     path, cells = notebook
     address = REPOSITORY.removeprefix("https://github.com/")
@@ -46,7 +43,7 @@ def test_it_opens_in_colab_and_installs_from_the_repository(notebook):
 def test_its_outputs_are_those_of_one_run_without_warnings(notebook):
     path, cells = notebook
     assert [cell["execution_count"] for cell in code(cells)] == list(range(1, len(code(cells)) + 1))
-    for output in outputs(cells):
+    for output in (output for cell in code(cells) for output in cell["outputs"]):
         assert output["output_type"] != "error"
         assert output.get("name") != "stderr", output["text"]
         assert "WARNING" not in "".join(output.get("text", []))
@@ -56,10 +53,14 @@ def test_its_outputs_are_those_of_one_run_without_warnings(notebook):
 def test_the_readme_shows_its_cover(notebook):
     path, cells = notebook
     (cover,) = [cell for cell in code(cells) if "cover" in cell["metadata"].get("tags", [])]
-    kinds = {kind for output in cover["outputs"] for kind in output.get("data", {})}
-    suffix = "jpeg" if "image/jpeg" in kinds else "png"
+    [(kind, data)] = [
+        (kind, data)
+        for output in cover["outputs"]
+        for kind, data in output.get("data", {}).items()
+        if kind.startswith("image/")
+    ]
+    picture = path.with_suffix("." + kind.removeprefix("image/"))
+    assert picture.read_bytes() == base64.b64decode("".join(data))
     readme = (ROOT / "README.md").read_text()
     assert f"(colab/{path.name})" in readme
-    picture = path.with_suffix(f".{suffix}")
     assert f'src="colab/{picture.name}"' in readme
-    assert picture.is_file()
