@@ -5,26 +5,19 @@ import inspect
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas, variational
-from flowzoo.backend import tfd
 from flowzoo.base import BASES, base_distribution
-from flowzoo.bijector import FlowBijector
-from flowzoo.latent import LatentSpace
-from flowzoo.layers.chain import (
-    build_chain,
-    checked_layers,
-    describe_chain,
-    forward_chain,
-    initialize_chain,
-    inverse_chain,
-    no_log_det,
-)
+from flowzoo.bijector import FlowBijector, FlowDistribution
+from flowzoo.compiled import Program
+from flowzoo.export import COUNT, data_specs, draw_specs, export, scalar_spec
+from flowzoo.latent import Levels
+from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
-from flowzoo.layers.remat import Run
+from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
-from flowzoo.training import MaximumLikelihood
 
 
 def constructor_arguments(model):
@@ -34,7 +27,7 @@ def constructor_arguments(model):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(LatentSpace, MaximumLikelihood):
+class Flow(Levels, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
@@ -72,7 +65,7 @@ class Flow(LatentSpace, MaximumLikelihood):
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
         self.base = checks.choice("base", base, BASES)
-        self.flow_layers = checked_layers(flow_layers)
+        self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = replicas.SeedGenerator()
         if self.is_image_flow:
@@ -84,13 +77,29 @@ class Flow(LatentSpace, MaximumLikelihood):
         if self.built:
             return
         context_shape = None if self.context_shape is None else (None, math.prod(self.context_shape))
-        self.latent_shape = build_chain(self.flow_layers, (None, *self.event_shape), context_shape)[1:]
+        self.chain.build((None, *self.event_shape), context_shape)
+        self.latent_shape = self.chain.latent_shape
         if math.prod(self.latent_shape) != self.dimensions:
             raise ValueError(
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
                 "which has another number of dimensions; a flow must keep it."
             )
         self.built = True
+
+    @property
+    def flow_layers(self):
+        """The layers of the chain, latent to data."""
+        return self.chain.flow_layers
+
+    @property
+    def layers(self):
+        """The same, for Keras's `summary` and `get_layer`."""
+        return list(self.flow_layers)
+
+    @property
+    def latent_dimensions(self):
+        """The length D of the flat latent, which is that of the data."""
+        return self.dimensions
 
     @property
     def is_image_flow(self):
@@ -104,65 +113,143 @@ class Flow(LatentSpace, MaximumLikelihood):
             return "uint8"
         return self.variable_dtype
 
-    # One pass each way, on checked tensors; the latent is one flat vector.
+    # One pass each way; the latent is one flat vector.
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
+        return self._forward_program((z, context))
+
+    def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
+        """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,).
+
+        Arguments:
+            noise: for an image flow, numbers between 0 and 1 of the shape of x, which make its integers
+                real; or
+            seed: draws them. Without either they are 1/2, the middle of each pixel.
+        """
+        if noise is None and seed is not None and self.chain.noise_shape is not None:
+            noise = self._noise(backend.random_key(seed), x)
+        return self._inverse_program((x, context, noise))
+
+    def _forward(self, z, context=None, **call):
         z = ops.reshape(z, (-1, *self.latent_shape))
-        return forward_chain(self.flow_layers, z, self._flat_context(context))
+        return self.chain(z, self._flat_context(context), forward=True, log_det=True, **call)
 
-    def inverse_and_log_det(self, x, context=None):
-        """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,)."""
-        z, log_dets = self._inverse(x, context)
-        return z, sum(log_dets, start=no_log_det(z))
-
-    def inverse_and_log_dets(self, x, context=None, *, seed=None):
-        """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
-        x, context = self._data(x), self._context(context)
-        if seed is not None:
-            for layer in self.flow_layers:
-                layer.reseed(seed)
-        return self._fast_inverse(x, context)
-
-    @functools.cached_property
-    def _fast_inverse(self):
-        return backend.compiled_where_slow(self, self._inverse)
-
-    def _inverse(self, x, context=None):
-        z, log_dets = inverse_chain(self.flow_layers, x, self._flat_context(context))
-        return ops.reshape(z, (-1, self.dimensions)), log_dets
+    def _inverse(self, x, context=None, noise=None, **call):
+        z, log_det = self.chain(x, self._flat_context(context), noise, log_det=True, **call)
+        return ops.reshape(z, (-1, self.dimensions)), log_det
 
     def _flat_context(self, context):
         return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
 
+    def _noise(self, key, x):
+        """What makes the integers of an image flow real, from the middles of 256 parts of (0, 1)."""
+        if self.chain.noise_shape is None:
+            return None
+        shape = (ops.shape(x)[0], *self.chain.noise_shape)
+        uniform = backend.uniform(backend.fold_in(key, backend.NOISE), shape, self.variable_dtype)
+        return (ops.floor(uniform * 256) + 0.5) / 256
+
+    def _log_density(self, x, context=None, noise=None, **call):
+        z, log_det = self._inverse(x, context, noise, **call)
+        return self.base_distribution.log_prob(z) + log_det
+
+    def _latent(self, key, n):
+        return self.base_distribution.sample(n, seed=backend.fold_in(key, backend.LATENT))
+
+    # The programs that what users call runs: each method compiled whole, drawing included.
+
+    def _program(self, method):
+        return Program(self, method, convolutions=self.has_convolutions)
+
+    @functools.cached_property
+    def _forward_program(self):
+        return self._program(self._forward)
+
+    @functools.cached_property
+    def _inverse_program(self):
+        return self._program(self._inverse)
+
+    @functools.cached_property
+    def _log_density_program(self):
+        return self._program(self._log_density)
+
+    @functools.cached_property
+    def _log_prob_program(self):
+        return self._program(
+            lambda x, context, key, unit: unit * self._log_density(x, context, self._noise(key, x))
+        )
+
+    @functools.cached_property
+    def _log_dets_program(self):
+        def log_dets(x, context, key):
+            z, found = self.chain.inverse_and_log_dets(x, self._flat_context(context), self._noise(key, x))
+            return ops.reshape(z, (-1, self.dimensions)), found
+
+        return self._program(log_dets)
+
+    @functools.cached_property
+    def _encode_program(self):
+        return self._program(lambda x, context, key: self._inverse(x, context, self._noise(key, x))[0])
+
+    @functools.cached_property
+    def _decode_program(self):
+        return self._program(self._decode)
+
+    def _decode(self, z, context):
+        return ops.cast(self._forward(z, context)[0], self.data_dtype)
+
+    @functools.cached_property
+    def _sample_program(self):
+        def sample(count, context, key, temperature):
+            return self._decode(temperature * self._latent(key, ops.shape(count)[0]), context)
+
+        return self._program(sample)
+
     # What users call.
 
-    def log_prob(self, x, context=None, *, seed=None):
+    def log_prob(self, x, context=None, *, seed=None, batch_size=None):
         """Log-density of `x` in nats, in the space of the data (pixels for image flows).
 
         Arguments:
             x: (batch, *event_shape).
             context: (batch, *context_shape), for a conditional flow.
-            seed: integer that fixes the dequantisation noise of an image flow.
+            seed: draws the dequantisation noise of an image flow: an integer, a
+                `keras.random.SeedGenerator` or a key of the backend; without it, the flow's own generator.
+            batch_size: how many examples are computed at a time, None for all at once.
 
-        Returns: tensor (batch,). For many examples, `predict` does the same in batches.
+        Returns: tensor (batch,).
         Raises: ValueError or TypeError for input of a wrong kind, shape, or with NaN.
         """
-        return self._log_prob(*self.inverse_and_log_dets(x, context, seed=seed))
+        return self._density(1.0, x, context, seed, batch_size)
 
-    def _log_prob(self, z, log_dets):
-        return self.base_distribution.log_prob(z) + sum(log_dets, start=no_log_det(z))
-
-    def bits_per_dim(self, x, context=None, *, seed=None):
+    def bits_per_dim(self, x, context=None, *, seed=None, batch_size=None):
         """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
         if not self.is_image_flow:
             raise ValueError(
                 f"bits_per_dim is for image flows, whose data are integers; {self.name} models real "
                 "numbers, for which bits depend on the unit. Use log_prob, in nats."
             )
-        return bits_per_dim(self.log_prob(x, context, seed=seed), self.dimensions)
+        return self._density(bits_per_dim(1.0, self.dimensions), x, context, seed, batch_size)
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None):
+    def _density(self, unit, x, context, seed, batch_size):
+        examples, unit = self._examples(x, context), np.asarray(unit, self.variable_dtype)
+        return self._log_prob_program.in_batches(
+            examples, (unit,), key=self._noise_key(seed), batch_size=batch_size
+        )
+
+    def fixed_log_prob(self, x, context=None, noise=None):
+        """log_prob with the dequantisation noise given, of the shape of `x`, or 1/2; nothing is drawn."""
+        noise = None if noise is None else checks.batch("noise", noise, self.event_shape, self.variable_dtype)
+        return self._log_density_program((*self._examples(x, context), noise))
+
+    def inverse_and_log_dets(self, x, context=None, *, seed=None, batch_size=None):
+        """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
+        return self._log_dets_program.in_batches(
+            self._examples(x, context), key=self._noise_key(seed), batch_size=batch_size
+        )
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
 
         Arguments:
@@ -171,35 +258,45 @@ class Flow(LatentSpace, MaximumLikelihood):
                 `context_shape` for all samples.
             temperature: the base's sample is multiplied by it; under 1, likelier samples. For a
                 flow of several scales it may be a list, one for each of `level_sizes`.
-            seed: integer or `keras.random.SeedGenerator`; without it, the flow's own generator.
+            seed: an integer, a `keras.random.SeedGenerator` or a key of the backend; without it, the
+                flow's own generator.
+            batch_size: how many are drawn at a time, None for all at once.
         """
         n = checks.positive_integer("n", n)
         if context is not None and self.context_shape is not None:
-            context = ops.convert_to_tensor(context)
+            context = context if ops.is_tensor(context) else np.asarray(context)
             if tuple(context.shape) == self.context_shape:
                 context = ops.broadcast_to(context, (n, *self.context_shape))
-        return self.decode(self._draw(n, temperature, seed), context)
+        return self._sample_program.in_batches(
+            (np.zeros((n,), "int8"), self._context(context, examples=n)),
+            (self._temperatures(temperature),),
+            key=self._key(seed),
+            batch_size=batch_size,
+            what="samples",
+        )
 
-    def _draw(self, n, temperature, seed):
-        """`n` latents, (n, D), from the base times the temperature."""
-        key = backend.random_key(self.seed_generator if seed is None else seed)
-        z = self.base_distribution.sample(n, seed=key)
-        return ops.cast(self._temperatures(temperature), z.dtype) * z
-
-    def encode(self, x, context=None, *, seed=None):
+    def encode(self, x, context=None, *, seed=None, batch_size=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
-        return self.inverse_and_log_dets(x, context, seed=seed)[0]
+        return self._encode_program.in_batches(
+            self._examples(x, context), key=self._noise_key(seed), batch_size=batch_size
+        )
 
-    def decode(self, z, context=None):
+    def decode(self, z, context=None, *, batch_size=None):
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        x = self._compiled_forward(z, context)
-        return ops.cast(x, self.data_dtype)
+        return self._decode_program.in_batches((z, context), batch_size=batch_size)
 
-    @functools.cached_property
-    def _compiled_forward(self):
-        return backend.compiled(self, lambda z, context: self.forward_and_log_det(z, context)[0])
+    def _key(self, seed):
+        return backend.random_key(self.seed_generator if seed is None else seed)
+
+    def _noise_key(self, seed):
+        """The key of the noise; one that nobody uses where the flow takes none."""
+        return backend.random_key(0) if self.chain.noise_shape is None else self._key(seed)
+
+    def _draw(self, n, temperature, seed):
+        """`n` latents, (n, D), from the base times the temperature."""
+        return self._temperatures(temperature) * self._latent(self._key(seed), n)
 
     @property
     def base_distribution(self):
@@ -208,7 +305,7 @@ class Flow(LatentSpace, MaximumLikelihood):
 
     @property
     def bijector(self):
-        """The flow as a `tfb.Bijector`, flat latent to data, made afresh at each access."""
+        """The flow as a `tfb.Bijector`, flat latent to data; held, it follows the flow's weights."""
         return FlowBijector(
             self,
             (self.dimensions,),
@@ -220,23 +317,22 @@ class Flow(LatentSpace, MaximumLikelihood):
 
     @property
     def distribution(self):
-        """The flow as a `tfd.TransformedDistribution`, made afresh at each access.
+        """The flow as a `tfd.TransformedDistribution`; held, it follows the flow's weights.
 
         A conditional flow's takes the context flat: `flow.distribution.log_prob(x, context=c)`.
         """
-        return tfd.TransformedDistribution(
-            self.base_distribution,
-            self.bijector,
-            kwargs_split_fn=lambda kwargs: ({}, kwargs),
-            name=self.name,
-        )
+        seed = None if self.chain.noise_shape is None else self.seed_generator
+        return FlowDistribution(self.base_distribution, self.bijector, seed)
 
     # Training.
 
     def initialize(self, x, context=None):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
-        x, context = self._data(x), self._flat_context(self._context(context))
-        initialize_chain(self.flow_layers, x, context)
+        x, context = (
+            None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
+        )
+        noise = self._noise(self._noise_key(None), x)
+        self.chain.initialize(x, self._flat_context(context), noise)
         replicas.spread(self)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
@@ -246,21 +342,13 @@ class Flow(LatentSpace, MaximumLikelihood):
     def call(self, inputs, training=False):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         if self.context_shape is None:
-            inputs = [self._data(inputs)]
+            x, context = self._examples(inputs)
         elif not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
         else:
-            inputs = [self._data(inputs[0]), self._context(inputs[1])]
-        return self._log_prob(*Run()(inputs, function=self._inverse, training=training))
-
-    def save_pretrained(self, folder, **facts):
-        """Writes a flow of the catalogue as a folder that `flowzoo.load` takes.
-
-        The arguments are those of `flowzoo.registry.save_pretrained`.
-        """
-        from flowzoo.registry import save_pretrained  # the registry builds flows itself
-
-        return save_pretrained(self, folder, **facts)
+            x, context = self._examples(*inputs)
+        noise = self._noise(self._noise_key(None), x)
+        return self._log_density(x, context, noise, training=training)
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
@@ -312,16 +400,43 @@ class Flow(LatentSpace, MaximumLikelihood):
             >>> tuple(served.sample(3, temperature=0.9, seed=1).shape)
             (3, 2)
         """
-        from flowzoo.export import export  # it takes flows itself
-
         if input_signature is not None:
             raise ValueError(f"The endpoints of {self.name} have input signatures of their own; give none.")
         export(self, filepath, format, verbose, opset_version)
 
+    def endpoints(self):
+        """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
+        x, z, context = data_specs(self, self.dimensions)
+        seed = {} if self.chain.noise_shape is None else {"seed": scalar_spec("int64")}
+
+        def sample(temperature, seed, n=None, context=None):
+            count = ops.zeros((ops.shape(context)[0] if n is None else n,))
+            return self._sample_program((count, context), (self._key(seed), temperature))
+
+        return {
+            "log_prob": (self.log_prob, {**x, **context, **seed}),
+            "sample": (sample, {**(context or COUNT), **draw_specs(self)}),
+            "encode": (self.encode, {**x, **context, **seed}),
+            "decode": (self.decode, {**z, **context}),
+        }
+
+    def onnx_endpoints(self):
+        """The same for ONNX, which draws nothing by seed: the noise of an image flow is an input."""
+        x, z, context = data_specs(self, self.dimensions)
+        noise = {}
+        if self.chain.noise_shape is not None:
+            noise = {"noise": keras.InputSpec(shape=(None, *self.event_shape), dtype=self.variable_dtype)}
+        return {
+            "log_prob": (self.fixed_log_prob, {**x, **context, **noise}),
+            "decode": (self.decode, {**z, **context}),
+        }
+
     # Checks of input.
 
-    def _data(self, x):
-        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+    def _examples(self, x, context=None):
+        """x and context, checked and of the flow's floating dtype."""
+        x = checks.batch("x", x, self.event_shape, self.variable_dtype)
+        return x, self._context(context)
 
     def _context(self, context, examples=None):
         if self.context_shape is None:
@@ -354,5 +469,5 @@ class Flow(LatentSpace, MaximumLikelihood):
         if self.context_shape is not None:
             rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
         rows.append(f"  {self.base} latent ({self.dimensions},)")
-        rows += describe_chain(self.flow_layers)
+        rows += self.chain.describe()
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"

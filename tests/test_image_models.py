@@ -11,7 +11,7 @@ from keras import ops
 import flowzoo
 from flowzoo import backend
 from flowzoo.layers import Dequantize, Logit, Rescale, Reshape, VariationalDequantize
-from flowzoo.layers.chain import forward_chain, inverse_chain
+from flowzoo.layers import Chain
 from flowzoo.metrics import bits_per_dim
 from flowzoo.testing import check_gradients, jacobian_log_det, perturb
 

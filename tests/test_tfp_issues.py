@@ -10,7 +10,7 @@ from keras import ops
 import flowzoo
 from flowzoo import backend
 from flowzoo.layers import AffineCoupling, Invert, MaskedAutoregressive, TFPBijector
-from flowzoo.layers.chain import forward_chain
+from flowzoo.layers import Chain
 from flowzoo.networks import MLP
 from flowzoo.testing import gradients, perturb
 
