@@ -39,7 +39,7 @@ class EvidenceLowerBound(MaximumLikelihood):
     def call(self, inputs, training=False):
         """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
         x = self._data(inputs)
-        noise = self._noise(self._key(None), ops.shape(x)[0])
+        noise = self._noise(x, self._key(None))
         reconstruction, kl = self.terms(x, noise, training=training)
         if training and self.kl_weight is not None:
             self.kl_weight.assign(ops.minimum(self.kl_weight + 1.0 / self.warmup_steps, 1.0))

@@ -1,6 +1,5 @@
 """The model that every flow of the zoo is."""
 
-import functools
 import inspect
 import math
 
@@ -11,7 +10,7 @@ from keras import ops
 from flowzoo import backend, checks, replicas, variational
 from flowzoo.base import BASES, base_distribution
 from flowzoo.bijector import FlowBijector, FlowDistribution
-from flowzoo.compiled import Program
+from flowzoo.compiled import in_batches, program
 from flowzoo.export import COUNT, data_specs, draw_specs, export, scalar_spec
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
@@ -57,6 +56,8 @@ class Flow(Levels, MaximumLikelihood):
         >>> tuple(flow.sample(3, seed=0).shape)
         (3, 2)
     """
+
+    noise_parts = 256  # of a pixel: its noise keeps a distance from the next integer, for float32
 
     def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
         super().__init__(name=name, autocast=False, **kwargs)
@@ -113,11 +114,12 @@ class Flow(Levels, MaximumLikelihood):
             return "uint8"
         return self.variable_dtype
 
-    # One pass each way; the latent is one flat vector.
+    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled, and
+    # draws, if it does, without XLA on TensorFlow, whose random numbers are others.
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
-        return self._forward_program((z, context))
+        return self._forward.run((z, context))
 
     def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
         """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,).
@@ -127,14 +129,16 @@ class Flow(Levels, MaximumLikelihood):
                 real; or
             seed: draws them. Without either they are 1/2, the middle of each pixel.
         """
-        if noise is None and seed is not None and self.chain.noise_shape is not None:
-            noise = self._noise(backend.random_key(seed), x)
-        return self._inverse_program((x, context, noise))
+        if noise is None and seed is not None:
+            noise = self._drawn_noise(backend.random_key(seed), 0, x)
+        return self._inverse.run((x, context, noise))
 
+    @program
     def _forward(self, z, context=None, **call):
         z = ops.reshape(z, (-1, *self.latent_shape))
         return self.chain(z, self._flat_context(context), forward=True, log_det=True, **call)
 
+    @program
     def _inverse(self, x, context=None, noise=None, **call):
         z, log_det = self.chain(x, self._flat_context(context), noise, log_det=True, **call)
         return ops.reshape(z, (-1, self.dimensions)), log_det
@@ -142,69 +146,39 @@ class Flow(Levels, MaximumLikelihood):
     def _flat_context(self, context):
         return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
 
-    def _noise(self, key, x):
-        """What makes the integers of an image flow real, from the middles of 256 parts of (0, 1)."""
-        if self.chain.noise_shape is None:
-            return None
-        shape = (ops.shape(x)[0], *self.chain.noise_shape)
-        uniform = backend.uniform(backend.fold_in(key, backend.NOISE), shape, self.variable_dtype)
-        return (ops.floor(uniform * 256) + 0.5) / 256
-
-    def _log_density(self, x, context=None, noise=None, **call):
+    @program
+    def _log_density(self, x, context=None, noise=None, unit=1.0, **call):
         z, log_det = self._inverse(x, context, noise, **call)
-        return self.base_distribution.log_prob(z) + log_det
+        return unit * (self.base_distribution.log_prob(z) + log_det)
 
-    def _latent(self, key, n):
-        return self.base_distribution.sample(n, seed=backend.fold_in(key, backend.LATENT))
-
-    # The programs that what users call runs: each method compiled whole, drawing included.
-
-    def _program(self, method):
-        return Program(self, method, convolutions=self.has_convolutions)
-
-    @functools.cached_property
-    def _forward_program(self):
-        return self._program(self._forward)
-
-    @functools.cached_property
-    def _inverse_program(self):
-        return self._program(self._inverse)
-
-    @functools.cached_property
-    def _log_density_program(self):
-        return self._program(self._log_density)
-
-    @functools.cached_property
-    def _log_prob_program(self):
-        return self._program(
-            lambda x, context, key, unit: unit * self._log_density(x, context, self._noise(key, x))
-        )
-
-    @functools.cached_property
-    def _log_dets_program(self):
-        def log_dets(x, context, key):
-            z, found = self.chain.inverse_and_log_dets(x, self._flat_context(context), self._noise(key, x))
-            return ops.reshape(z, (-1, self.dimensions)), found
-
-        return self._program(log_dets)
-
-    @functools.cached_property
-    def _encode_program(self):
-        return self._program(lambda x, context, key: self._inverse(x, context, self._noise(key, x))[0])
-
-    @functools.cached_property
-    def _decode_program(self):
-        return self._program(self._decode)
-
+    @program
     def _decode(self, z, context):
         return ops.cast(self._forward(z, context)[0], self.data_dtype)
 
-    @functools.cached_property
-    def _sample_program(self):
-        def sample(count, context, key, temperature):
-            return self._decode(temperature * self._latent(key, ops.shape(count)[0]), context)
+    @program(xla=False)
+    def _noise(self, count, key, start=0):
+        """What makes the integers of `count` images real, from the middles of equal parts of (0, 1)."""
+        shape = (ops.shape(count)[0], *self.chain.noise_shape)
+        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        uniform = backend.uniform(key, shape, self.variable_dtype)
+        return (ops.floor(uniform * self.noise_parts) + 0.5) / self.noise_parts
 
-        return self._program(sample)
+    @program(xla=False)
+    def _latents(self, count, key, start=0, temperature=1.0):
+        """`count` draws of the base distribution times the temperature."""
+        key = backend.fold_in(backend.fold_in(key, backend.LATENT), start)
+        return temperature * self.base_distribution.sample(ops.shape(count)[0], seed=key)
+
+    @program
+    def _log_dets(self, x, context, noise):
+        z, log_dets = self.chain.inverse_and_log_dets(x, self._flat_context(context), noise)
+        return ops.reshape(z, (-1, self.dimensions)), log_dets
+
+    def _drawn_noise(self, key, start, x):
+        """The noise of a batch of images that starts at `start`; None for a flow that takes none."""
+        if self.chain.noise_shape is None:
+            return None
+        return self._noise.run((x[(slice(None), *[0] * len(self.event_shape))],), (key, np.int32(start)))
 
     # What users call.
 
@@ -233,21 +207,26 @@ class Flow(Levels, MaximumLikelihood):
         return self._density(bits_per_dim(1.0, self.dimensions), x, context, seed, batch_size)
 
     def _density(self, unit, x, context, seed, batch_size):
-        examples, unit = self._examples(x, context), np.asarray(unit, self.variable_dtype)
-        return self._log_prob_program.in_batches(
-            examples, (unit,), key=self._noise_key(seed), batch_size=batch_size
-        )
+        key, unit = self._noise_key(seed), np.asarray(unit, self.variable_dtype)
+
+        def density(start, x, context):
+            return self._log_density.run((x, context, self._drawn_noise(key, start, x)), (unit,))
+
+        return in_batches(density, self._examples(x, context), batch_size)
 
     def fixed_log_prob(self, x, context=None, noise=None):
         """log_prob with the dequantisation noise given, of the shape of `x`, or 1/2; nothing is drawn."""
         noise = None if noise is None else checks.batch("noise", noise, self.event_shape, self.variable_dtype)
-        return self._log_density_program((*self._examples(x, context), noise))
+        return self._log_density.run((*self._examples(x, context), noise))
 
     def inverse_and_log_dets(self, x, context=None, *, seed=None, batch_size=None):
         """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
-        return self._log_dets_program.in_batches(
-            self._examples(x, context), key=self._noise_key(seed), batch_size=batch_size
-        )
+        key = self._noise_key(seed)
+
+        def log_dets(start, x, context):
+            return self._log_dets.run((x, context, self._drawn_noise(key, start, x)))
+
+        return in_batches(log_dets, self._examples(x, context), batch_size)
 
     def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
@@ -267,25 +246,29 @@ class Flow(Levels, MaximumLikelihood):
             context = context if ops.is_tensor(context) else np.asarray(context)
             if tuple(context.shape) == self.context_shape:
                 context = ops.broadcast_to(context, (n, *self.context_shape))
-        return self._sample_program.in_batches(
-            (np.zeros((n,), "int8"), self._context(context, examples=n)),
-            (self._temperatures(temperature),),
-            key=self._key(seed),
-            batch_size=batch_size,
-            what="samples",
-        )
+        key, temperature = self._key(seed), self._temperatures(temperature)
+
+        def sample(start, count, context):
+            z = self._latents.run((count,), (key, np.int32(start), temperature))
+            return self._decode.run((z, context))
+
+        examples = np.zeros((n,), "int8"), self._context(context, examples=n)
+        return in_batches(sample, examples, batch_size, what="samples")
 
     def encode(self, x, context=None, *, seed=None, batch_size=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
-        return self._encode_program.in_batches(
-            self._examples(x, context), key=self._noise_key(seed), batch_size=batch_size
-        )
+        key = self._noise_key(seed)
+
+        def encode(start, x, context):
+            return self._inverse.run((x, context, self._drawn_noise(key, start, x)))[0]
+
+        return in_batches(encode, self._examples(x, context), batch_size)
 
     def decode(self, z, context=None, *, batch_size=None):
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        return self._decode_program.in_batches((z, context), batch_size=batch_size)
+        return in_batches(lambda _, *batch: self._decode.run(batch), (z, context), batch_size)
 
     def _key(self, seed):
         return backend.random_key(self.seed_generator if seed is None else seed)
@@ -296,7 +279,8 @@ class Flow(Levels, MaximumLikelihood):
 
     def _draw(self, n, temperature, seed):
         """`n` latents, (n, D), from the base times the temperature."""
-        return self._temperatures(temperature) * self._latent(self._key(seed), n)
+        shared = (self._key(seed), np.int32(0), self._temperatures(temperature))
+        return self._latents.run((np.zeros((n,), "int8"),), shared)
 
     @property
     def base_distribution(self):
@@ -331,7 +315,7 @@ class Flow(Levels, MaximumLikelihood):
         x, context = (
             None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
         )
-        noise = self._noise(self._noise_key(None), x)
+        noise = self._drawn_noise(self._noise_key(None), 0, x)
         self.chain.initialize(x, self._flat_context(context), noise)
         replicas.spread(self)
 
@@ -347,7 +331,9 @@ class Flow(Levels, MaximumLikelihood):
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
         else:
             x, context = self._examples(*inputs)
-        noise = self._noise(self._noise_key(None), x)
+        noise = None
+        if self.chain.noise_shape is not None:
+            noise = self._noise(x, self._key(None))
         return self._log_density(x, context, noise, training=training)
 
     def export(
@@ -411,7 +397,7 @@ class Flow(Levels, MaximumLikelihood):
 
         def sample(temperature, seed, n=None, context=None):
             count = ops.zeros((ops.shape(context)[0] if n is None else n,))
-            return self._sample_program((count, context), (self._key(seed), temperature))
+            return self._decode(self._latents(count, self._key(seed), temperature=temperature), context)
 
         return {
             "log_prob": (self.log_prob, {**x, **context, **seed}),

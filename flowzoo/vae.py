@@ -1,6 +1,5 @@
 """Variational autoencoders whose posterior and prior may be flows."""
 
-import functools
 import math
 
 import keras
@@ -9,7 +8,7 @@ from keras import ops
 
 from flowzoo import backend, checks, replicas
 from flowzoo.base import base_distribution
-from flowzoo.compiled import Program
+from flowzoo.compiled import in_batches, program
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.export import COUNT, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
@@ -197,6 +196,7 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
 
     # The model, on checked tensors; the latent is one flat vector, and its noise an argument.
 
+    @program
     def _posterior(self, x, **call):
         """What the encoder says of z0: mean, log-scale, both (batch, D), and perhaps the context, flat."""
         outputs = self.encoder(x, **call)
@@ -253,83 +253,55 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         """The standard normal distribution of the flat latent's noise, made afresh."""
         return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
 
-    def _noise(self, key, n):
-        return self.noise_distribution.sample(n, seed=backend.fold_in(key, backend.NOISE))
+    @program(xla=False)
+    def _noise(self, count, key, start=0, temperature=1.0):
+        """Standard normal numbers (n, D) times the temperature, for the `count` examples of a batch."""
+        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        return temperature * self.noise_distribution.sample(ops.shape(count)[0], seed=key)
 
-    # The programs that what users call runs: each method compiled whole, drawing included.
-
-    def _program(self, method):
-        return Program(self, method, convolutions=self.has_convolutions)
-
-    @functools.cached_property
-    def _fixed_elbo_program(self):
-        return self._program(self._elbo)
-
+    @program
     def _elbo(self, x, noise):
         reconstruction, kl = self.terms(x, noise)
         return reconstruction - kl
 
-    @functools.cached_property
-    def _elbo_program(self):
-        return self._program(lambda x, key: self._elbo(x, self._noise(key, ops.shape(x)[0])))
+    @program
+    def _encode(self, x, noise):
+        return self._latent(self._posterior(x), noise)[0]
 
-    @functools.cached_property
-    def _posterior_program(self):
-        return self._program(self._posterior)
+    @program
+    def _decode(self, z):
+        return self._as_data(likelihood_mean(self.likelihood, self._location(z)))
 
-    @functools.cached_property
-    def _log_weights_program(self):
-        def log_weights(x, total, *rest):
-            """log(exp(total) + sum of the first `used` importance weights / count), as many as `each` has."""
-            *posterior, key, each, used, count = rest
-            batch, times = ops.shape(x)[0], ops.shape(each)[0]
-            noise = self._noise(key, batch * times)
-            z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
-            log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
-            weights = ops.reshape(log_p + self._log_prior(z) - log_q, (batch, times))
-            weights = ops.where(ops.arange(times) < used, weights, -np.inf)
-            return ops.logaddexp(total, ops.logsumexp(weights, axis=1) - ops.log(count))
+    @program(xla=False)
+    def _noisy_decode(self, z, key, start):
+        key = backend.fold_in(backend.fold_in(key, backend.LIKELIHOOD), start)
+        return self._as_data(self._likelihood(self._location(z)).sample(seed=key))
 
-        return self._program(log_weights)
+    @program
+    def _from_prior(self, w):
+        """The latent of draws from the prior's base."""
+        return w if self.prior_flow is None else self.prior_flow._forward(w)[0]
 
-    @functools.cached_property
-    def _sample_program(self):
-        return self._program(lambda *draw: self._mean(self._prior_location(*draw)))
-
-    @functools.cached_property
-    def _noisy_sample_program(self):
-        def sample(count, key, temperature):
-            location = self._prior_location(count, key, temperature)
-            key = backend.fold_in(key, backend.LIKELIHOOD)
-            return self._as_data(self._likelihood(location).sample(seed=key))
-
-        return self._program(sample)
-
-    def _prior_location(self, count, key, temperature):
-        """The decoder's output of as many latents of the prior as `count` has entries."""
-        n = ops.shape(count)[0]
-        if self.prior_flow is None:
-            return self._location(temperature * self._noise(key, n))
-        return self._location(self.prior_flow._forward(temperature * self.prior_flow._latent(key, n))[0])
-
-    @functools.cached_property
-    def _encode_program(self):
-        def encode(x, key, scale):
-            return self._latent(self._posterior(x), scale * self._noise(key, ops.shape(x)[0]))[0]
-
-        return self._program(encode)
-
-    @functools.cached_property
-    def _decode_program(self):
-        return self._program(lambda z: self._mean(self._location(z)))
-
-    def _mean(self, location):
-        return self._as_data(likelihood_mean(self.likelihood, location))
+    @program
+    def _log_weights(self, x, total, noise, *rest):
+        """log(exp(total) + the sum of the first `used` importance weights / count) of (n, times, D) noise."""
+        *posterior, used, count = rest
+        times = noise.shape[1]
+        noise = ops.reshape(noise, (-1, self.latent_dimensions))
+        z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
+        log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
+        weights = ops.reshape(log_p + self._log_prior(z) - log_q, (-1, times))
+        weights = ops.where(ops.arange(times) < used, weights, -np.inf)
+        return ops.logaddexp(total, ops.logsumexp(weights, axis=1) - ops.log(count))
 
     def _as_data(self, x):
         if self.is_image_flow:
             return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
         return x
+
+    def _drawn_noise(self, key, start, n, temperature=1.0):
+        shared = key, np.int32(start), np.asarray(temperature, self.variable_dtype)
+        return self._noise.run((np.zeros((n,), "int8"),), shared)
 
     # What users call.
 
@@ -341,12 +313,17 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
             seed: draws z: an integer, a `keras.random.SeedGenerator` or a key of the backend.
             batch_size: how many examples are computed at a time, None for all at once.
         """
-        return self._elbo_program.in_batches((self._data(x),), key=self._key(seed), batch_size=batch_size)
+        key = self._key(seed)
+
+        def elbo(start, x):
+            return self._elbo.run((x, self._drawn_noise(key, start, ops.shape(x)[0])))
+
+        return in_batches(elbo, (self._data(x),), batch_size)
 
     def fixed_elbo(self, x, noise):
         """The ELBO, (batch,), with the noise of the latent given, as `terms` takes it."""
         noise = checks.batch("noise", noise, (self.latent_dimensions,), self.variable_dtype)
-        return self._fixed_elbo_program((self._data(x), noise))
+        return self._elbo.run((self._data(x), noise))
 
     def log_prob(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """The importance-weighted estimate of log p(x), (batch,), in nats.
@@ -369,22 +346,20 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         count = checks.positive_integer("num_importance_samples", num_importance_samples)
         size = min(checks.positive_integer("batch_size", batch_size), DECODINGS)
         key = self._key(seed)
-        parts = [
-            self._importance_weighted(x[start : start + size], count, backend.fold_in(key, start))
-            for start in range(0, x.shape[0], size)
-        ]
-        return parts[0] if len(parts) == 1 else ops.concatenate(parts)
+        return in_batches(
+            lambda start, x: self._importance_weighted(x, count, backend.fold_in(key, start)), (x,), size
+        )
 
     def _importance_weighted(self, x, count, key):
-        posterior = self._posterior_program((x,))
-        at_once = min(count, DECODINGS // x.shape[0])
-        each = np.zeros((at_once,), "int8")
-        total = np.full((x.shape[0],), -np.inf, self.variable_dtype)
+        posterior = self._posterior.run((x,))
+        n = x.shape[0]
+        at_once = min(count, DECODINGS // n)
+        total = np.full((n,), -np.inf, self.variable_dtype)
         for done in range(0, count, at_once):
-            shared = (backend.fold_in(key, done), each, np.int32(count - done))
-            total = self._log_weights_program(
-                (x, total, *posterior), (*shared, np.asarray(count, self.variable_dtype))
-            )
+            noise = self._drawn_noise(key, done, n * at_once)
+            noise = ops.reshape(noise, (n, at_once, self.latent_dimensions))
+            used, among = np.int32(count - done), np.asarray(count, self.variable_dtype)
+            total = self._log_weights.run((x, total, noise, *posterior), (used, among))
         return total
 
     def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
@@ -410,15 +385,19 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         """
         n = checks.positive_integer("n", n)
         self._check_no_context(context)
-        program = self._sample_program if mean else self._noisy_sample_program
-        temperature = (self.prior_flow or self)._temperatures(temperature)
-        return program.in_batches(
-            (np.zeros((n,), "int8"),),
-            (temperature,),
-            key=self._key(seed),
-            batch_size=batch_size,
-            what="samples",
-        )
+        temperature, key = (self.prior_flow or self)._temperatures(temperature), self._key(seed)
+
+        def sample(start, count):
+            if self.prior_flow is None:
+                z = self._drawn_noise(key, start, len(count), temperature)
+            else:
+                w = self.prior_flow._latents.run((count,), (key, np.int32(start), temperature))
+                z = ops.reshape(self._from_prior.run((w,)), (-1, self.latent_dimensions))
+            if mean:
+                return self._decode.run((z,))
+            return self._noisy_decode.run((z,), (key, np.int32(start)))
+
+        return in_batches(sample, (np.zeros((n,), "int8"),), batch_size, what="samples")
 
     def encode(self, x, context=None, *, mean=True, seed=None, batch_size=None):
         """A latent of `x`, (batch, D): that of the posterior's central noise 0, or a draw.
@@ -432,14 +411,18 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         """
         self._check_no_context(context)
         key = backend.random_key(0) if mean else self._key(seed)
-        scale = np.asarray(0.0 if mean else 1.0, self.variable_dtype)
-        return self._encode_program.in_batches((self._data(x),), (scale,), key=key, batch_size=batch_size)
+
+        def encode(start, x):
+            noise = self._drawn_noise(key, start, ops.shape(x)[0], 0.0 if mean else 1.0)
+            return self._encode.run((x, noise))
+
+        return in_batches(encode, (self._data(x),), batch_size)
 
     def decode(self, z, context=None, *, batch_size=None):
         """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels."""
         self._check_no_context(context)
         z = checks.batch("z", z, (self.latent_dimensions,), self.variable_dtype)
-        return self._decode_program.in_batches((z,), batch_size=batch_size)
+        return in_batches(lambda _, z: self._decode.run((z,)), (z,), batch_size)
 
     def reconstruct(self, x, *, mean=True, seed=None, batch_size=None):
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
@@ -465,7 +448,9 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         x, z, _ = data_specs(self, self.latent_dimensions)
 
         def sample(n, temperature, seed):
-            return self._sample_program((ops.zeros((n,)),), (self._key(seed), temperature))
+            drawn = self._noise if self.prior_flow is None else self.prior_flow._latents
+            w = drawn(ops.zeros((n,)), self._key(seed), temperature=temperature)
+            return self._decode(ops.reshape(self._from_prior(w), (-1, self.latent_dimensions)))
 
         return {
             "elbo": (self.elbo, {**x, "seed": scalar_spec("int64")}),
@@ -486,7 +471,7 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x = ops.convert_to_tensor(self._data(x))
         posterior = self._posterior(x)
-        noise = self._noise(self._key(None), x.shape[0])
+        noise = self._noise(x, self._key(None))
         mean, log_scale, *context = posterior
         if self.posterior_flow is not None:
             start = ops.reshape(mean + ops.exp(log_scale) * noise, (-1, *self.latent_shape))
