@@ -68,7 +68,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5, help="repetitions, whose median counts")
     parser.add_argument("--seconds", type=float, default=2.0, help="of one repetition")
     parser.add_argument("--threads", type=int, help="cores and threads of every library; by default all")
-    parser.add_argument("--patience", type=float, default=300, help="seconds until a call is given up")
+    parser.add_argument("--patience", type=float, default=600, help="seconds until a call is given up")
     parser.add_argument("--flowzoo-python", default=sys.executable, help="a Python that has flowzoo")
     parser.add_argument("--no-first-calls", action="store_true", help="leave the second table out")
     parser.add_argument("--json", type=pathlib.Path, help="file to write everything to")
@@ -136,10 +136,10 @@ def ratio_table(rates):
         ratios, fastest = [], []
         for action, unit in ACTIONS.items():
             peers = {c["name"]: median(c, action) for c in contestants if not is_flowzoo(c["library"])}
-            name, best = max(peers.items(), key=lambda peer: peer[1] or 0, default=("none", None))
+            name, best = max(peers.items(), key=lambda peer: peer[1] or 0, default=("", None))
             own = {c["library"]: median(c, action) for c in contestants}
             ratios.append(" / ".join(ratio(own.get(f"flowzoo-{backend}"), best) for backend in BACKENDS))
-            fastest.append(f"{name} {figure(best)} {unit}")
+            fastest.append(f"{name} {figure(best)} {unit}" if best else "–")
         lines.append(f"| {CELLS[cell].title} | {' | '.join(ratios)} | {', '.join(fastest)} |")
     return "\n".join(lines) + "\n"
 
