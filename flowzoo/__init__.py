@@ -7,7 +7,18 @@ from flowzoo import registration
 from flowzoo.registry import info, list_models
 
 if TYPE_CHECKING:
-    from flowzoo import backend, base, callbacks, datasets, layers, metrics, networks, plots, registry, testing
+    from flowzoo import (
+        backend,
+        base,
+        callbacks,
+        datasets,
+        layers,
+        metrics,
+        networks,
+        plots,
+        registry,
+        testing,
+    )
     from flowzoo.flow import Flow
     from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, Glow, RealNVP
     from flowzoo.registry import load

@@ -10,7 +10,7 @@ from flowzoo import backend, checks, replicas
 from flowzoo.base import base_distribution
 from flowzoo.compiled import in_batches, program
 from flowzoo.elbo import EvidenceLowerBound
-from flowzoo.export import COUNT, data_specs, draw_specs, scalar_spec
+from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
@@ -20,7 +20,7 @@ DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(LatentSpace, EvidenceLowerBound):
+class FlowVAE(LatentSpace, Exported, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -440,8 +440,6 @@ class FlowVAE(LatentSpace, EvidenceLowerBound):
     def _check_no_context(self, context):
         if context is not None:
             raise ValueError(f"{self.name} takes no context.")
-
-    export = Flow.export
 
     def endpoints(self):
         """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
