@@ -29,9 +29,7 @@ tfd = tfp.distributions
 
 KEY_DTYPE = "int32" if name == "tensorflow" else "uint32"
 
-# What the numbers that one key gives are for. Each purpose has a key of its own, so that equal seeds never
-# give related draws.
-LATENT, NOISE, LIKELIHOOD = range(3)
+PURPOSES = ("latent", "noise", "likelihood")
 
 
 def random_key(seed):
@@ -94,10 +92,34 @@ def fold_in(key, number):
     return tf.random.fold_in(tf.cast(key, "int32"), number)
 
 
+def key_for(purpose, key, start=0):
+    """The key of what is drawn for one of `PURPOSES`, and for the batch that starts at `start`.
+
+    Each has a key of its own, so that equal seeds never give related draws.
+    """
+    return fold_in(key, len(PURPOSES) * start + PURPOSES.index(purpose))
+
+
 def uniform(key, shape, dtype):
     """Numbers of Uniform[0, 1) that a key gives."""
-    zero, one = (keras.ops.cast(end, dtype) for end in (0.0, 1.0))
-    return tfd.Uniform(zero, one).sample(shape, seed=key)
+    if name == "jax":
+        import jax
+
+        return jax.random.uniform(key, shape, dtype)
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform(shape, key, dtype=dtype)
+
+
+def normal(key, shape, dtype):
+    """Standard normal numbers that a key gives."""
+    if name == "jax":
+        import jax
+
+        return jax.random.normal(key, shape, dtype)
+    import tensorflow as tf
+
+    return tf.random.stateless_normal(shape, key, dtype=dtype)
 
 
 def has_gpu():

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas, variational
-from flowzoo.base import BASES, base_distribution
+from flowzoo.base import BASES, base_distribution, base_sample
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
@@ -114,8 +114,8 @@ class Flow(Levels, Exported, MaximumLikelihood):
             return "uint8"
         return self.variable_dtype
 
-    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled, and
-    # draws, if it does, without XLA on TensorFlow, whose random numbers are others.
+    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled; one
+    # that draws reads no weights, and runs without XLA on TensorFlow, whose random numbers are others.
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
@@ -155,19 +155,20 @@ class Flow(Levels, Exported, MaximumLikelihood):
     def _decode(self, z, context):
         return ops.cast(self._forward(z, context)[0], self.data_dtype)
 
-    @program(xla=False)
+    @program(draws=True)
     def _noise(self, count, key, start=0):
         """What makes the integers of `count` images real, from the middles of equal parts of (0, 1)."""
         shape = (ops.shape(count)[0], *self.chain.noise_shape)
-        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        key = backend.key_for("noise", key, start)
         uniform = backend.uniform(key, shape, self.variable_dtype)
         return (ops.floor(uniform * self.noise_parts) + 0.5) / self.noise_parts
 
-    @program(xla=False)
+    @program(draws=True)
     def _latents(self, count, key, start=0, temperature=1.0):
         """`count` draws of the base distribution times the temperature."""
-        key = backend.fold_in(backend.fold_in(key, backend.LATENT), start)
-        return temperature * self.base_distribution.sample(ops.shape(count)[0], seed=key)
+        key = backend.key_for("latent", key, start)
+        n = ops.shape(count)[0]
+        return temperature * base_sample(self.base, n, self.dimensions, key, self.variable_dtype)
 
     @program
     def _log_dets(self, x, context, noise):

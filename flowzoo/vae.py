@@ -253,11 +253,13 @@ class FlowVAE(LatentSpace, Exported, EvidenceLowerBound):
         """The standard normal distribution of the flat latent's noise, made afresh."""
         return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
 
-    @program(xla=False)
+    @program(draws=True)
     def _noise(self, count, key, start=0, temperature=1.0):
         """Standard normal numbers (n, D) times the temperature, for the `count` examples of a batch."""
-        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
-        return temperature * self.noise_distribution.sample(ops.shape(count)[0], seed=key)
+        key = backend.key_for("noise", key, start)
+        return temperature * backend.normal(
+            key, (ops.shape(count)[0], self.latent_dimensions), self.variable_dtype
+        )
 
     @program
     def _elbo(self, x, noise):
@@ -274,7 +276,7 @@ class FlowVAE(LatentSpace, Exported, EvidenceLowerBound):
 
     @program(xla=False)
     def _noisy_decode(self, z, key, start):
-        key = backend.fold_in(backend.fold_in(key, backend.LIKELIHOOD), start)
+        key = backend.key_for("likelihood", key, start)
         return self._as_data(self._likelihood(self._location(z)).sample(seed=key))
 
     @program
