@@ -96,9 +96,10 @@ class Program:
                 return self.method(*(None if kind is None else next(parts) for kind in kinds))
 
             signature = [tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, kinds)]
-            return tf.function(
+            whole = tf.function(
                 whole, input_signature=signature, autograph=False, jit_compile=self.xla or None
             )
+            return whole.get_concrete_function()
 
         return run
 
