@@ -6,7 +6,7 @@ from keras import ops
 from flowzoo import replicas
 from flowzoo.layers.remat import Run
 from flowzoo.metrics import bits_per_dim
-from flowzoo.training import MaximumLikelihood
+from flowzoo.maximum_likelihood import MaximumLikelihood
 
 
 class EvidenceLowerBound(MaximumLikelihood):

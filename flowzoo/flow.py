@@ -24,7 +24,7 @@ from flowzoo.layers.chain import (
 from flowzoo.layers.dequantize import Dequantize
 from flowzoo.layers.remat import Run
 from flowzoo.metrics import bits_per_dim
-from flowzoo.training import MaximumLikelihood
+from flowzoo.maximum_likelihood import MaximumLikelihood
 
 
 def constructor_arguments(model):
