@@ -5,8 +5,8 @@ from keras import ops
 
 from flowzoo import replicas
 from flowzoo.layers.remat import Run
-from flowzoo.metrics import bits_per_dim
 from flowzoo.maximum_likelihood import MaximumLikelihood
+from flowzoo.metrics import bits_per_dim
 
 
 class EvidenceLowerBound(MaximumLikelihood):

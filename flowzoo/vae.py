@@ -13,12 +13,13 @@ from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
 from flowzoo.metrics import bits_per_dim
+from flowzoo.published import PublishedVAE
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(EvidenceLowerBound):
+class FlowVAE(PublishedVAE, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -391,7 +392,6 @@ class FlowVAE(EvidenceLowerBound):
             return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
         return x
 
-    save_pretrained = Flow.save_pretrained
     export = Flow.export
 
     # Training.

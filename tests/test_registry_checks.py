@@ -13,7 +13,6 @@ from hub_server import FILE
 import flowzoo
 from flowzoo.registry import RegistryError, save_pretrained, verify
 from flowzoo.registry.architecture import build, check_config, estimated_size, is_kind
-from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import read_model_file, sha256
 from flowzoo.testing import perturb
 
@@ -246,7 +245,7 @@ def test_a_weights_file_that_is_none(folder):
 def test_saved_flows_come_back(tmp_path, format, dtype):
     flow = flowzoo.RealNVP(event_shape=2, couplings=2, hidden_units=(8,))
     perturb(flow)
-    facts = flow.save_pretrained(tmp_path / "plane", dtype=dtype, format=format, limits="Untrained.")
+    facts = save_pretrained(flow, tmp_path / "plane", dtype=dtype, format=format, limits="Untrained.")
     loaded = flowzoo.load(tmp_path / "plane")
     x = data_for((2,))
     tolerance = 1e-2 if dtype == "float16" else 1e-6
@@ -259,24 +258,34 @@ def test_saved_flows_come_back(tmp_path, format, dtype):
 
 def test_saving_again_keeps_what_the_folder_says(tmp_path):
     flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
-    flow.save_pretrained(tmp_path / "a", description="Kept.", licence="MIT")
+    save_pretrained(flow, tmp_path / "a", description="Kept.", licence="MIT")
     spoil(tmp_path / "a", metrics={"bits_per_dim": 1.0})
-    facts = flow.save_pretrained(tmp_path / "a", licence="Apache-2.0")
+    facts = save_pretrained(flow, tmp_path / "a", licence="Apache-2.0")
     assert (facts["description"], facts["licence"]) == ("Kept.", "Apache-2.0")
     assert "metrics" not in facts  # it was of other weights
 
 
 def test_what_cannot_be_published(tmp_path):
     flow = flowzoo.Flow([flowzoo.layers.Permutation("reverse")], event_shape=2)
-    with pytest.raises(ValueError, match=r"writes flows of the catalogue, .* got Flow"):
-        flow.save_pretrained(tmp_path / "flow")
+    with pytest.raises(ValueError, match=r"flows of flowzoo's own catalogue, .* got flowzoo\.flow\.Flow"):
+        save_pretrained(flow, tmp_path / "flow")
     nice = flowzoo.NICE(event_shape=2, hidden_units=(8,))
     with pytest.raises(ValueError, match="A model's name has letters"):
-        nice.save_pretrained(tmp_path / "a", name="../b")
+        save_pretrained(nice, tmp_path / "a", name="../b")
     with pytest.raises(ValueError, match="format must be one of 'h5', 'safetensors'; got 'pickle'"):
-        nice.save_pretrained(tmp_path / "a", format="pickle")
+        save_pretrained(nice, tmp_path / "a", format="pickle")
     with pytest.raises(ValueError, match="dtype must be 'float16' or 'float32'; got 'int8'"):
-        nice.save_pretrained(tmp_path / "a", dtype="int8")
+        save_pretrained(nice, tmp_path / "a", dtype="int8")
+
+
+def test_a_class_that_only_shares_a_catalogue_name_is_not_published(tmp_path):
+    class RealNVP(flowzoo.RealNVP):
+        """A user's own, which may do anything else."""
+
+    flow = RealNVP(event_shape=2, couplings=2, hidden_units=(8,))
+    with pytest.raises(ValueError, match=r"catalogue, .*; got test_registry_checks\..*RealNVP\. flow\.save"):
+        save_pretrained(flow, tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_changed_weight_changes_the_fingerprint(folder):
@@ -289,7 +298,7 @@ def test_a_changed_weight_changes_the_fingerprint(folder):
     rewrite(folder, change)
     with pytest.raises(RegistryError, match="gives other densities than when it was published"):
         verify(folder)
-    spoil(folder, fingerprint=fingerprint(flowzoo.load(folder)))
+    spoil(folder, fingerprint=flowzoo.load(folder).fingerprint())
     assert verify(folder) == 0
     assert read_model_file(folder)["fingerprint"] != before
 
@@ -298,17 +307,17 @@ def test_a_changed_weight_changes_the_fingerprint(folder):
 def test_fingerprints_are_finite_and_need_no_luck(name):
     flow = (MODELS | IMAGE_MODELS)[name]()
     perturb(flow, scale=0.1)
-    found = fingerprint(flow)
+    found = flow.fingerprint()
     assert np.isfinite(found).all()
     assert len(set(found)) == 8
-    assert fingerprint(flow) == found
+    assert flow.fingerprint() == found
 
 
 def test_a_fingerprint_of_vectors_is_their_density():
     flow = flowzoo.NICE(event_shape=4, couplings=2, hidden_units=(8,))
     perturb(flow)
     x = np.random.RandomState(0).normal(size=(8, 4)).astype("float32")
-    np.testing.assert_allclose(fingerprint(flow), numpy(flow.log_prob(x)), rtol=1e-6)
+    np.testing.assert_allclose(flow.fingerprint(), numpy(flow.log_prob(x)), rtol=1e-6)
 
 
 def test_bare_flows_are_built_from_facts():
@@ -318,10 +327,10 @@ def test_bare_flows_are_built_from_facts():
         build({"name": "a", "class": "NICE", "config": {}})
 
 
-def test_save_pretrained_is_the_flow_method_too(tmp_path):
+def test_models_of_three_dimensions_have_no_picture(tmp_path):
     flow = flowzoo.NICE(event_shape=3, hidden_units=(8,))
-    facts = save_pretrained(flow, tmp_path / "vectors")
-    assert "samples" not in facts  # there is no picture of three dimensions
+    facts = flowzoo.save_pretrained(flow, tmp_path / "vectors")
+    assert "samples" not in facts
     assert flowzoo.load(tmp_path / "vectors").event_shape == (3,)
 
 

@@ -10,7 +10,6 @@ from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
 from flowzoo.registry.attributes import decoded
 from flowzoo.registry.card import card
-from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import (
     MODEL_FILE,
     is_name,
@@ -45,15 +44,15 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         >>> import tempfile
         >>> flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
         >>> with tempfile.TemporaryDirectory() as work:
-        ...     facts = flowzoo.registry.save_pretrained(flow, work + "/moons", description="Two moons.")
+        ...     facts = flowzoo.save_pretrained(flow, work + "/moons", description="Two moons.")
         ...     loaded = flowzoo.load(work + "/moons")
         >>> facts["class"], loaded.event_shape
         ('NICE', (2,))
     """
-    if type(flow).__name__ not in models.__all__:
+    if type(flow) not in models.classes().values():
         raise ValueError(
-            f"save_pretrained writes flows of the catalogue, {', '.join(models.__all__)}; got "
-            f"{type(flow).__name__}. flow.save('flow.keras') stores any flow."
+            f"save_pretrained writes flows of flowzoo's own catalogue, {', '.join(models.__all__)}; got "
+            f"{type(flow).__module__}.{type(flow).__qualname__}. flow.save('flow.keras') stores any flow."
         )
     folder = pathlib.Path(folder)
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
@@ -103,7 +102,7 @@ def complete(flow, folder, facts):
     """Adds parameter count, fingerprint and samples, and writes `model.json` and card."""
     folder = pathlib.Path(folder)
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
-    facts["fingerprint"] = fingerprint(flow)
+    facts["fingerprint"] = flow.fingerprint()
     draw_samples(flow, folder, facts)
     if "directions" in facts:
         draw_latent_space(flow, folder, facts)
@@ -113,7 +112,7 @@ def complete(flow, folder, facts):
 
 def draw_samples(flow, folder, facts):
     """Writes samples.png, of images or of points on the plane, and tells `facts` how they were drawn."""
-    classes = getattr(flow, "classes", None)
+    classes = flow.classes
     if flow.context_shape is not None and classes is None:
         return  # what a context means is not known here
     temperature = facts.get("samples", {}).get("temperature", 1.0)
