@@ -23,14 +23,15 @@ def list_command():
     from flowzoo.registry.index import info, list_models
 
     table = Table(box=None)
-    for heading in ("name", "model", "data", "parameters", "metric", "size", "cached"):
-        right = heading in ("parameters", "metric", "size")
+    for heading in ("name", "version", "model", "data", "parameters", "metric", "size", "cached"):
+        right = heading in ("version", "parameters", "metric", "size")
         table.add_column(heading, no_wrap=True, justify="right" if right else "left")
     for name in list_models():
         facts = info(name)
         weights = facts.get("weights")
         table.add_row(
             name,
+            str(facts.get("version", 1)) if weights else "–",
             facts["class"],
             str(facts.get("data", {}).get("name", "–")),
             f"{facts['parameters'] / 1e6:.2f} M" if isinstance(facts.get("parameters"), int) else "–",

@@ -46,25 +46,28 @@ class Published:
     def fingerprint(self):
         """The log-densities of eight fixed inputs, in nats: a list of 8 numbers, alike on every backend.
 
-        Images are bright spots of integers, whose noise is given, since the random numbers of the
-        backends differ.
-
         Example:
             >>> len(flowzoo.NICE(event_shape=2, hidden_units=(8,)).fingerprint())
             8
         """
+        values = self.fixed_log_prob(*self.fixed_inputs())
+        return [float(value) for value in ops.convert_to_numpy(values)]
+
+    def fixed_inputs(self):
+        """What the fingerprint is of: eight examples, their context or None, and the noise or None.
+
+        Images are bright spots of integers. Their noise, numbers of Uniform[0, 1), is given, since the
+        random numbers of the backends differ.
+        """
         random = np.random.RandomState(0)  # its numbers are the same in every version of NumPy
         context = self._fixed_context(random)
         if not self.is_image_flow:
-            x, noise = random.normal(size=(FINGERPRINTED, *self.event_shape)), None
-        else:
-            layer = self.flow_layers[-1]
-            spots = bright_spots(self.event_shape, random)
-            x = layer.step * np.floor(spots * (layer.bins - 1))
-            # The middles of 1024 equal parts.
-            noise = ((np.floor(random.uniform(size=x.shape) * 1024) + 0.5) / 1024).astype("float32")
-        values = self.fixed_log_prob(x.astype("float32"), context, noise)
-        return [float(value) for value in ops.convert_to_numpy(values)]
+            return random.normal(size=(FINGERPRINTED, *self.event_shape)).astype("float32"), context, None
+        layer = self.flow_layers[-1]
+        spots = bright_spots(self.event_shape, random)
+        x = layer.step * np.floor(spots * (layer.bins - 1))
+        noise = (np.floor(random.uniform(size=x.shape) * 1024) + 0.5) / 1024  # middles of equal parts
+        return x.astype("float32"), context, noise.astype("float32")
 
     def _fixed_context(self, random):
         if self.context_shape is None:
@@ -147,13 +150,17 @@ class PublishedVAE(Published):
         return found
 
     def fingerprint(self):
-        """The ELBOs of eight fixed inputs, in nats, with the noise of the latents given: 8 numbers."""
+        """The ELBOs of eight fixed inputs, in nats: a list of 8 numbers, alike on every backend."""
+        given = map(ops.convert_to_tensor, self.fixed_inputs())
+        return [float(value) for value in ops.convert_to_numpy(self.fixed_elbo(*given))]
+
+    def fixed_inputs(self):
+        """What the fingerprint is of: eight images, and the standard normal noise of their latents."""
         random = np.random.RandomState(0)
         spots = bright_spots(self.event_shape, random)
         x = np.floor(255 * spots) if self.is_image_flow else np.round(spots)
         noise = random.normal(size=(len(x), self.latent_dimensions))
-        given = (ops.convert_to_tensor(part.astype("float32")) for part in (x, noise))
-        return [float(value) for value in ops.convert_to_numpy(self.fixed_elbo(*given))]
+        return x.astype("float32"), noise.astype("float32")
 
     @staticmethod
     def card_use(facts):

@@ -417,6 +417,11 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
             z, _ = self._latent(posterior, noise)
             self.prior_flow.initialize(ops.reshape(z, (-1, *self.latent_shape)))
 
+    def named_parts(self):
+        """The networks and flows by their roles, as `flowzoo.naming` asks for them."""
+        roles = ("encoder", "decoder", "posterior_flow", "prior_flow")
+        return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
+
     # Checks of input.
 
     def _data(self, x):

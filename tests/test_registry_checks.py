@@ -14,6 +14,7 @@ import flowzoo
 from flowzoo.registry import RegistryError, save_pretrained, verify
 from flowzoo.registry.architecture import build, check_config, estimated_size, is_kind
 from flowzoo.registry.folder import read_model_file, sha256
+from flowzoo.registry.weights import read_weights
 from flowzoo.testing import perturb
 
 
@@ -187,7 +188,7 @@ def link(kind):
 
 
 def external_bytes(file):
-    name = tensors(file)[0]
+    name = next(name for name in tensors(file) if file[name].ndim)  # a scalar cannot lie outside
     shape = file[name].shape
     del file[name]
     file.create_dataset(name, shape, "float16", external=[("/etc/passwd", 0, 2 * int(np.prod(shape)))])
@@ -263,6 +264,55 @@ def test_saving_again_keeps_what_the_folder_says(tmp_path):
     facts = save_pretrained(flow, tmp_path / "a", licence="Apache-2.0")
     assert (facts["description"], facts["licence"]) == ("Kept.", "Apache-2.0")
     assert "metrics" not in facts  # it was of other weights
+
+
+def test_other_weights_in_a_folder_have_a_higher_version(tmp_path):
+    flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
+    facts = save_pretrained(flow, tmp_path / "a")
+    assert (facts["format"], facts["version"]) == (2, 1)
+    assert save_pretrained(flow, tmp_path / "a", licence="MIT")["version"] == 1  # the same weights
+    perturb(flow)
+    assert save_pretrained(flow, tmp_path / "a")["version"] == 2
+    assert read_model_file(tmp_path / "a")["version"] == 2
+    assert "`model.weights.h5`, version 2:" in (tmp_path / "a" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"format": 1},
+            r"of format 1, which an older flowzoo wrote; .*`python \.ci/convert_weights\.py FOLDER",
+        ),
+        ({"format": 3}, "of format 3, which a newer flowzoo wrote; .* Upgrade flowzoo"),
+        ({"format": True}, "'format' in .* must be a positive integer; got True"),
+        ({"version": 0}, "'version' in .* must be a positive integer; got 0"),
+        ({"version": "2"}, "'version' in .* must be a positive integer; got '2'"),
+    ],
+)
+def test_formats_and_versions_are_held_against_their_form(folder, changes, message):
+    spoil(folder, **changes)
+    with pytest.raises(RegistryError, match=message):
+        flowzoo.load(folder)
+
+
+def test_a_folder_without_a_format_is_of_the_first(folder):
+    facts = read_model_file(folder)
+    del facts["format"]
+    (folder / "model.json").write_text(json.dumps(facts))
+    assert flowzoo.info(folder)["class"] == "NICE"
+    with pytest.raises(RegistryError, match="of format 1, which an older flowzoo wrote"):
+        flowzoo.load(folder)
+
+
+def test_a_file_that_does_not_fit_changes_no_weight(folder):
+    flow = flowzoo.load(folder)
+    before = flow.get_weights()
+    rewrite(folder, lambda file: file["2/head/kernel"].write_direct(np.full((64, 2), np.nan, "float16")))
+    with pytest.raises(RegistryError, match=r"2/head/kernel in .* has NaN or infinite values"):
+        read_weights(flow, folder / FILE)
+    for weight, expected in zip(flow.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_what_cannot_be_published(tmp_path):

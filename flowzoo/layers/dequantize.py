@@ -146,3 +146,6 @@ class VariationalDequantize(Dequantize):
             "hidden_channels": self.hidden_channels,
             "log_scale_bound": self.log_scale_bound,
         }
+
+    def named_parts(self):
+        return {f"noise_layers/{place}": layer for place, layer in enumerate(self.noise_layers)}

@@ -125,6 +125,10 @@ class FactorOut(FlowLayer):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
         return cls(**{**config, "flow_layers": layers})
 
+    def named_parts(self):
+        prior = {} if self.prior is None else {"prior": self.prior}
+        return prior | {str(place): layer for place, layer in enumerate(self.flow_layers)}
+
 
 def level_sizes(flow_layers, latent_shape):
     """How many numbers of a chain's latent belong to each scale, the finest first."""

@@ -4,11 +4,11 @@ import importlib
 
 _WHERE = {
     "FVAE": "flowzoo.models.fvae",
-    "Glow": "flowzoo.models.glow",
     "IAF": "flowzoo.models.iaf",
     "IAFVAE": "flowzoo.models.iaf_vae",
     "MAF": "flowzoo.models.maf",
     "NICE": "flowzoo.models.nice",
+    "Glow": "flowzoo.models.glow",
     "RealNVP": "flowzoo.models.realnvp",
 }
 

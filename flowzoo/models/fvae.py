@@ -92,11 +92,11 @@ class FVAE(FlowVAE):
         }
         x = keras.Input(shape, name="x")
         hidden = keras.layers.Rescaling(2 / 255, -1.0, dtype="float32")(x)
-        hidden = ConvEncoder(**coder)(hidden)
+        hidden = ConvEncoder(**coder, name="convolutions")(hidden)
         mean = keras.layers.Conv2D(latent_channels, 3, padding="same", dtype=policy, name="mean")(hidden)
 
         z = keras.Input(latent_shape, name="z")
-        hidden = ConvDecoder(shape[-1], **coder)(z)
+        hidden = ConvDecoder(shape[-1], **coder, name="convolutions")(z)
         pixels = keras.layers.Rescaling(255 / 2, 255 / 2, dtype="float32")(hidden)
 
         if flow is None:

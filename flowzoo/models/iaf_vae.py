@@ -86,7 +86,7 @@ class IAFVAE(FlowVAE):
             return keras.layers.Dense(units, activation, dtype=policy, name=name)
 
         x = keras.Input(shape, name="x")
-        hidden = keras.layers.Flatten(dtype=policy)(ConvEncoder(**coder)(x))
+        hidden = keras.layers.Flatten(dtype=policy)(ConvEncoder(**coder, name="convolutions")(x))
         hidden = dense(dense_units, "hidden", activation)(hidden)
         outputs = [dense(latent_size, "mean")(hidden), dense(latent_size, "log_scale")(hidden)]
         flow = None
@@ -109,7 +109,7 @@ class IAFVAE(FlowVAE):
         hidden = dense(dense_units, "hidden", activation)(z)
         hidden = dense(small[0] * small[1] * small[2], "small_image", activation)(hidden)
         hidden = keras.layers.Reshape(small, dtype=policy)(hidden)
-        logits = ConvDecoder(shape[-1], **coder)(hidden)
+        logits = ConvDecoder(shape[-1], **coder, name="convolutions")(hidden)
 
         super().__init__(
             keras.Model(x, outputs, name="encoder"),

@@ -183,9 +183,10 @@ def _weights(facts):
         licence.append(f"Data: {data['name']}{note}; {data.get('licence', 'licence not stated')}.")
     text = (
         "## Weights and licence\n\n"
-        f"`{weights['file']}`: {weights['bytes']:,} bytes, {weights['dtype']}, sha256 "
-        f"`{weights['sha256']}`.\n`flowzoo verify {facts['name']}` hashes it again, and evaluates the "
-        "log-density of eight fixed inputs."
+        f"`{weights['file']}`, version {facts.get('version', 1)}: {weights['bytes']:,} bytes, "
+        f"{weights['dtype']}, sha256\n`{weights['sha256']}`.\n"
+        f"`flowzoo verify {facts['name']}` hashes it again, and evaluates the log-density of eight fixed "
+        "inputs."
     )
     return "\n".join([text, " ".join(licence)]).rstrip()
 

@@ -11,6 +11,7 @@ from flowzoo.registry.architecture import build, check_config
 from flowzoo.registry.attributes import decoded
 from flowzoo.registry.card import card
 from flowzoo.registry.folder import (
+    FORMAT,
     MODEL_FILE,
     is_name,
     read_model_file,
@@ -22,7 +23,7 @@ from flowzoo.registry.weights import load, read_weights, save_weights
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 # What new weights make untrue.
-OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint", "directions")
+OF_WEIGHTS = ("weights", "version", "parameters", "training", "metrics", "fingerprint", "directions")
 
 
 def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
@@ -35,7 +36,7 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         format: "h5" or "safetensors".
         facts: further entries of `model.json`, such as name, description, licence and limits.
             What a `model.json` in the folder says already is kept, but for what was measured on
-            other weights.
+            other weights. Its `version`, 1 at first, is raised by one where the weights are others.
 
     Returns: the facts written.
     Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any).
@@ -78,11 +79,23 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
 
 
 def store(flow, folder, facts, dtype="float16", format="h5"):
-    """Writes the weights alone; returns a twin of `flow` with weights as rounded as users get them."""
+    """Writes the weights alone; returns a twin of `flow` with weights as rounded as users get them.
+
+    `facts` then tell of the file, with a version above that of the weights it takes the place of: those
+    that `facts` told of, and those in the folder.
+    """
+    folder = pathlib.Path(folder)
+    before = [facts, read_model_file(folder)] if (folder / MODEL_FILE).is_file() else [facts]
+    before = [(known.get("version", 1), known["weights"]) for known in before if "weights" in known]
     twin = build(facts)  # not compiled, so that the file holds no optimizer state
     twin.set_weights(flow.get_weights())
+    facts["format"] = FORMAT
     facts["weights"] = save_weights(twin, folder, dtype, format)
-    read_weights(twin, pathlib.Path(folder) / facts["weights"]["file"])
+    facts["version"] = max(
+        (version + (weights["sha256"] != facts["weights"]["sha256"]) for version, weights in before),
+        default=facts.get("version", 1),
+    )
+    read_weights(twin, folder / facts["weights"]["file"])
     return twin
 
 
