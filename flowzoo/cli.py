@@ -22,9 +22,9 @@ def list_command():
     from flowzoo.registry.card import headline
     from flowzoo.registry.index import info, list_models
 
-    table = Table(box=None)
-    for heading in ("name", "version", "model", "data", "parameters", "metric", "size", "cached"):
-        right = heading in ("version", "parameters", "metric", "size")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("name", "ver", "model", "data", "weights", "metric", "size", "cached"):
+        right = heading in ("ver", "weights", "metric", "size")
         table.add_column(heading, no_wrap=True, justify="right" if right else "left")
     for name in list_models():
         facts = info(name)

@@ -119,7 +119,8 @@ def test_a_failed_write_leaves_the_old_file(model_folder):
 def test_command_list_and_info(model_folder):
     listed = run("list")
     assert listed.exit_code == 0
-    assert "tiny-mnist" in listed.output
+    assert re.search(r"tiny-mnist +1 +NICE +mnist", listed.output)
+    assert json.loads(run("info", "tiny-mnist").output)["version"] == 1
     assert json.loads(run("info", "tiny-mnist").output)["class"] == "NICE"
 
 

@@ -196,4 +196,5 @@ def test_command_train_writes_a_model(model_folder, tmp_path, mock_mnist):
     result = run("train", "tiny-mnist", "--out", out, "--epochs", 1)
     assert result.exit_code == 0, result.output
     assert read_model_file(out)["recipe"]["epochs"] == 1
+    assert read_model_file(out)["version"] == 2  # above that of the model which was trained again
     assert "bits/dim" in result.output
