@@ -170,6 +170,9 @@ from typer.testing import CliRunner
 listed = CliRunner().invoke(flowzoo.cli.app, ["list"])
 assert listed.exit_code == 0 and "ver" in listed.output and "…" not in listed.output, listed.output
 import flowzoo.models, flowzoo.training
+from flowzoo.registry.card import headline, row
+for facts in map(flowzoo.info, names):
+    headline(facts), "weights" in facts and row(facts)
 heavy = {"keras", "tensorflow", "jax", "numpy", "matplotlib", "h5py", "pooch", "requests"}
 print(sorted(heavy & set(sys.modules)))
 assert {"Glow", "load", "layers", *flowzoo.models.__all__} <= set(dir(flowzoo))
