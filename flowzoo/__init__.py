@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from flowzoo import registration
+from flowzoo.models import __all__ as CATALOGUE
 from flowzoo.registry import info, list_models
 
 if TYPE_CHECKING:
@@ -18,45 +19,37 @@ if TYPE_CHECKING:
         plots,
         registry,
         testing,
+        training,
     )
     from flowzoo.flow import Flow
     from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, Glow, RealNVP
-    from flowzoo.registry import load
+    from flowzoo.registry import load, save_pretrained
     from flowzoo.vae import FlowVAE
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "FVAE",
-    "IAF",
-    "IAFVAE",
-    "MAF",
-    "NICE",
-    "Flow",
-    "FlowVAE",
-    "Glow",
-    "RealNVP",
+_DEFINED_IN = {
+    "Flow": "flow",
+    "FlowVAE": "vae",
+    "load": "registry",
+    "save_pretrained": "registry",
+    **dict.fromkeys(CATALOGUE, "models"),
+}
+_MODULES = (
     "backend",
     "base",
     "callbacks",
     "datasets",
-    "info",
     "layers",
-    "list_models",
-    "load",
     "metrics",
     "networks",
     "plots",
     "registry",
     "testing",
-]
+    "training",
+)
 
-_DEFINED_IN = {
-    "load": "registry",
-    "Flow": "flow",
-    "FlowVAE": "vae",
-    **dict.fromkeys(("FVAE", "IAF", "IAFVAE", "MAF", "NICE", "Glow", "RealNVP"), "models"),
-}
+__all__ = ["info", "list_models", *_DEFINED_IN, *_MODULES]
 
 
 def __getattr__(name):

@@ -22,15 +22,16 @@ def list_command():
     from flowzoo.registry.card import headline
     from flowzoo.registry.index import info, list_models
 
-    table = Table(box=None)
-    for heading in ("name", "model", "data", "parameters", "metric", "size", "cached"):
-        right = heading in ("parameters", "metric", "size")
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in ("name", "ver", "model", "data", "weights", "metric", "size", "cached"):
+        right = heading in ("ver", "weights", "metric", "size")
         table.add_column(heading, no_wrap=True, justify="right" if right else "left")
     for name in list_models():
         facts = info(name)
         weights = facts.get("weights")
         table.add_row(
             name,
+            str(facts.get("version", 1)) if weights else "–",
             facts["class"],
             str(facts.get("data", {}).get("name", "–")),
             f"{facts['parameters'] / 1e6:.2f} M" if isinstance(facts.get("parameters"), int) else "–",
@@ -91,7 +92,7 @@ def sample(
 
         flow = registry.load(name)
         status.update(f"Drawing {n} samples")
-        if label is None and getattr(flow, "classes", None):
+        if label is None and flow.classes:
             label = [i % flow.classes for i in range(n)]
         plots.samples(flow, flow.sample(n, label, temperature=temperature, seed=seed), out, scale=4)
     console.print(f"{n} samples of {name} are in {out}", soft_wrap=True)
@@ -106,7 +107,7 @@ def evaluate(name: Name, data_dir: DataDir = None):
     with Progress(console=console) as progress:
         task = progress.add_task(f"Evaluating {name}", total=None)
         from flowzoo.registry.index import info as read
-        from flowzoo.registry.recipe import evaluate_pretrained
+        from flowzoo.training import evaluate_pretrained
 
         card = read(name).get("metrics", {})
         measured = evaluate_pretrained(
@@ -144,7 +145,7 @@ def train(
     """Train a model by its recipe, and write weights, card and samples."""
     console.print(f"Training {name}; interrupted, the same command goes on from its last epoch.")
     from flowzoo.registry.card import headline
-    from flowzoo.registry.recipe import train as train_by_recipe
+    from flowzoo.training import train as train_by_recipe
 
     out = out or pathlib.Path(pathlib.Path(name).name)
     facts = train_by_recipe(

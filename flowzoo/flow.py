@@ -17,6 +17,7 @@ from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
+from flowzoo.published import Published
 
 
 def constructor_arguments(model):
@@ -26,7 +27,7 @@ def constructor_arguments(model):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(Levels, Exported, MaximumLikelihood):
+class Flow(Levels, Exported, Published, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the

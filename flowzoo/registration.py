@@ -12,13 +12,13 @@ import sys
 def register():
     """Registers now if Keras is there already, else as soon as it is."""
     if "keras" in sys.modules:
-        importlib.import_module("flowzoo.models")
+        importlib.import_module("flowzoo.models").classes()
     else:
         sys.meta_path.insert(0, _WatchImports())
 
 
 class _WatchImports:
-    """Finds no module itself; runs `flowzoo.models` after the outermost import that brought in Keras."""
+    """Finds no module itself; makes the catalogue after the outermost import that brought in Keras."""
 
     def __init__(self):
         self.depth = 0
@@ -48,6 +48,6 @@ class _WatchImports:
                 self.depth -= 1
             if self.depth == 0 and "keras" in sys.modules and self in sys.meta_path:
                 sys.meta_path.remove(self)
-                importlib.import_module("flowzoo.models")
+                importlib.import_module("flowzoo.models").classes()
 
         loader.exec_module = exec_module

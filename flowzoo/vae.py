@@ -15,12 +15,13 @@ from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
 from flowzoo.metrics import bits_per_dim
+from flowzoo.published import PublishedVAE
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(LatentSpace, Exported, EvidenceLowerBound):
+class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -481,6 +482,11 @@ class FlowVAE(LatentSpace, Exported, EvidenceLowerBound):
         if self.prior_flow is not None:
             z, _ = self._latent(posterior, noise)
             self.prior_flow.initialize(ops.reshape(z, (-1, *self.latent_shape)))
+
+    def named_parts(self):
+        """The networks and flows by their roles, as `flowzoo.naming` asks for them."""
+        roles = ("encoder", "decoder", "posterior_flow", "prior_flow")
+        return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
 
     # Checks of input.
 

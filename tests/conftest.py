@@ -6,6 +6,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # They compile much and compute little.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
+import json
 import threading
 import types
 
@@ -13,6 +14,7 @@ import keras
 import matplotlib
 import pytest
 from hub_server import Hub
+from recipes import RECIPE
 
 import flowzoo
 from flowzoo.testing import perturb
@@ -40,7 +42,7 @@ def published(tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     flow = flowzoo.NICE(event_shape=4, couplings=2, hidden_units=(64, 64))
     perturb(flow)
-    flow.save_pretrained(folder / "tiny", description="Small.", licence="Apache-2.0")
+    flowzoo.save_pretrained(flow, folder / "tiny", description="Small.", licence="Apache-2.0")
     return folder
 
 
@@ -54,3 +56,33 @@ def hub(published, tmp_path, monkeypatch):
         monkeypatch.setattr("pooch.core.time", types.SimpleNamespace(sleep=lambda seconds: None))
         yield server
         server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def mock_mnist():
+    """MNIST as TFDS gives it, of 100 made-up images."""
+    import tensorflow_datasets as tfds
+
+    with tfds.testing.mock_data(num_examples=100):
+        yield
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, mock_mnist):
+    """The folder of a model that was trained on made-up data."""
+    folder = tmp_path_factory.mktemp("trained") / "tiny-mnist"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(RECIPE))
+    flowzoo.training.train(folder, folder, verbose=0)
+    return folder
+
+
+@pytest.fixture
+def model_folder(trained, tmp_path, monkeypatch):
+    """A copy of the trained model, which a test may spoil, in the hub that is in use."""
+    folder = tmp_path / "hub" / "tiny-mnist"
+    folder.mkdir(parents=True)
+    for path in trained.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setenv("FLOWZOO_HUB", str(folder.parent))
+    return folder

@@ -114,7 +114,7 @@ def fuzz(count, seed=0):
         served = work / "served"
         originals = []
         for i, flow in enumerate(models()):
-            facts = flow.save_pretrained(served / f"model{i}")
+            facts = flowzoo.save_pretrained(flow, served / f"model{i}")
             originals.append((facts, (served / f"model{i}" / FILE).read_bytes()))
         files = {path.relative_to(work) for path in served.rglob("*")}
         environment = {name: os.environ.get(name) for name in ("FLOWZOO_HUB", "FLOWZOO_HOME")}

@@ -41,8 +41,8 @@ import flowzoo
 from flowzoo.datasets import Batches
 from flowzoo.layers import CheckerboardCoupling
 from flowzoo.networks import ResNet
-from flowzoo.registry.checkpoints import Checkpoints
-from flowzoo.registry.devices import find_devices
+from flowzoo.training.checkpoints import Checkpoints
+from flowzoo.training.devices import find_devices
 
 rng = np.random.default_rng(0)
 # On TensorFlow, the last of MAF's batches is of 10 examples, which four devices share as 3, 3, 3 and 1.
@@ -164,11 +164,11 @@ def interrupted_epoch(self, epoch, logs=None):
 
 Checkpoints.on_epoch_end = interrupted_epoch
 try:
-    flowzoo.registry.train(folder, folder, devices=devices)
+    flowzoo.training.train(folder, folder, devices=devices)
 except InterruptedError:
     Checkpoints.on_epoch_end = whole_epoch
 together.gather(0)
-facts = flowzoo.registry.train(folder, folder, devices=devices)
+facts = flowzoo.training.train(folder, folder, devices=devices)
 assert (facts is None) == (together.machine > 0)
 assert not (folder / ".training").exists()
 
@@ -177,5 +177,5 @@ if not several:
     (folder / "model.json").rename(folder / "trained.json")
     (folder / "model.json").write_text(json.dumps(recipe))
     with pytest.raises(ValueError, match="42 examples, which 4 devices cannot share evenly"):
-        flowzoo.registry.train(folder, folder, devices=devices)
+        flowzoo.training.train(folder, folder, devices=devices)
     (folder / "trained.json").rename(folder / "model.json")

@@ -12,7 +12,7 @@ import pytest
 
 import flowzoo
 from flowzoo import backend
-from flowzoo.registry.devices import find_devices
+from flowzoo.training.devices import find_devices
 
 PROGRAM = pathlib.Path(__file__).parent / "several_devices.py"
 

@@ -1,102 +1,18 @@
-import csv
 import json
 import pathlib
 import re
 import shutil
 
-import keras
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
 from helpers import WITHOUT_TENSORFLOW, numpy, run_python
-from typer.testing import CliRunner
+from recipes import RECIPE, glow_recipe, run
 
 import flowzoo
-from flowzoo import cli, plots, registry
+from flowzoo import cli, plots, training
 from flowzoo.registry import sources
-from flowzoo.registry.architecture import build
-from flowzoo.registry.checkpoints import Checkpoints
 from flowzoo.registry.folder import read_model_file
 from flowzoo.registry.index import local_folders
-from flowzoo.registry.recipe import EpochSeconds
-
-RECIPE = {
-    "name": "tiny-mnist",
-    "description": "A NICE of a few weights, for tests.",
-    "class": "NICE",
-    "config": {"event_shape": [28, 28, 1], "couplings": 2, "hidden_units": [8]},
-    "paper": {
-        "title": "NICE",
-        "authors": "Dinh et al.",
-        "year": 2014,
-        "arxiv": "1410.8516",
-        "metrics": {"log_likelihood_unit": 1980.5},
-    },
-    "data": {"name": "mnist", "train": "train", "test": "test", "licence": "CC BY-SA 3.0"},
-    "recipe": {
-        "seed": 0,
-        "validation_examples": 20,
-        "epochs": 2,
-        "batch_size": 20,
-        "warmup_steps": 2,
-        "optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.001}},
-        "dtype_policy": "float32",
-        "jit_compile": False,
-    },
-    "licence": "Apache-2.0",
-    "limits": "None of its samples look like digits.",
-}
-
-
-@pytest.fixture(scope="module")
-def mock_mnist():
-    """MNIST as TFDS gives it, of 100 made-up images."""
-    with tfds.testing.mock_data(num_examples=100):
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, mock_mnist):
-    """The folder of a model that was trained on made-up data."""
-    folder = tmp_path_factory.mktemp("trained") / "tiny-mnist"
-    folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(RECIPE))
-    registry.train(folder, folder, verbose=0)
-    return folder
-
-
-@pytest.fixture
-def model_folder(trained, tmp_path, monkeypatch):
-    """A copy of the trained model, which a test may spoil, in the hub that is in use."""
-    folder = tmp_path / "hub" / "tiny-mnist"
-    folder.mkdir(parents=True)
-    for path in trained.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setenv("FLOWZOO_HUB", str(folder.parent))
-    return folder
-
-
-def run(*arguments):
-    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
-
-
-def test_training_publishes_a_complete_folder(model_folder):
-    assert {path.name for path in model_folder.iterdir()} == {
-        "README.md",
-        "model.json",
-        "model.weights.h5",
-        "samples.png",
-        "training.csv",
-    }
-    facts = read_model_file(model_folder)
-    assert facts["weights"]["bytes"] == (model_folder / "model.weights.h5").stat().st_size
-    assert facts["metrics"]["examples"] == 100
-    assert facts["parameters"] == flowzoo.load(model_folder).count_params() - 784 - 1
-    assert len((model_folder / "training.csv").read_text().splitlines()) == 3
-    card = (model_folder / "README.md").read_text()
-    assert f"{facts['metrics']['bits_per_dim']:.3f}" in card
-    assert "1980.5 nats" in card
-    assert facts["weights"]["sha256"] in card
 
 
 def test_a_model_loads_by_name_and_by_path(model_folder):
@@ -121,168 +37,6 @@ def test_weights_are_stored_in_16_bits_without_optimizer_state(model_folder):
     assert not any("optimizer" in name for name in names)
     assert np.dtype("float16") in kinds
     assert np.dtype("float32") not in kinds
-
-
-def test_evaluating_again_gives_the_figures_of_the_card(model_folder, mock_mnist):
-    from flowzoo.registry.recipe import evaluate_pretrained
-
-    card = read_model_file(model_folder)["metrics"]
-    measured = evaluate_pretrained("tiny-mnist")
-    assert measured["split"] == card["split"]
-    np.testing.assert_allclose(measured["bits_per_dim"], card["bits_per_dim"], rtol=1e-5)
-    np.testing.assert_allclose(
-        measured["log_likelihood_unit"],
-        measured["log_likelihood_pixels"] + 784 * np.log(256),
-        rtol=1e-5,
-    )
-
-
-def test_interrupted_training_goes_on_as_if_it_had_not_been(trained, tmp_path, mock_mnist, monkeypatch):
-    folder = tmp_path / "tiny-mnist"
-    folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(RECIPE))
-    original = Checkpoints.on_epoch_end
-
-    def interrupt_after_one_epoch(self, epoch, logs=None):
-        if epoch == 1:
-            (self.folder / "partial").mkdir()
-            raise KeyboardInterrupt
-        original(self, epoch, logs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "on_epoch_end", interrupt_after_one_epoch)
-        with pytest.raises(KeyboardInterrupt):
-            registry.train(folder, folder, verbose=0)
-    assert not (folder / "model.weights.h5").exists()
-    with pytest.raises(ValueError, match="holds 1 epochs of a training by another recipe"):
-        registry.train(folder, folder, verbose=0, epochs=3)
-    registry.train(folder, folder, verbose=0)
-    rows, expected = (
-        [[float(row[key]) for key in ("epoch", "loss", "val_loss")] for row in csv.DictReader(path.open())]
-        for path in (folder / "training.csv", trained / "training.csv")
-    )
-    np.testing.assert_allclose(rows, expected, rtol=1e-6)  # the noise of dequantisation went on too
-    for weight, of_other in zip(
-        flowzoo.load(folder).get_weights(), flowzoo.load(trained).get_weights(), strict=True
-    ):
-        np.testing.assert_allclose(weight, of_other, atol=1e-4)
-
-
-def glow_recipe(folder, **recipe):
-    """Writes the recipe of a small class-conditional Glow; returns its folder."""
-    facts = {
-        **RECIPE,
-        "class": "Glow",
-        "config": {"event_shape": [28, 28, 1], "levels": 1, "steps": 1, "hidden_channels": 4, "classes": 10},
-        "data": {**RECIPE["data"], "flip": True},
-        "recipe": {**RECIPE["recipe"], **recipe},
-    }
-    folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(facts))
-    return folder
-
-
-@pytest.mark.parametrize(("asked", "used"), [(None, "mixed_bfloat16"), ("float32", "float32")])
-def test_a_gpu_means_mixed_precision(asked, used, tmp_path, mock_mnist, monkeypatch, capsys):
-    monkeypatch.setattr(flowzoo.backend, "has_gpu", lambda: True)
-    monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda: False)  # it compiles for long
-    folder = tmp_path / "tiny-mnist"
-    folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(RECIPE))
-    facts = registry.train(folder, folder, epochs=1, dtype_policy=asked, verbose=2)
-    assert f"backend, {used}, with" in capsys.readouterr().out
-    assert facts["recipe"]["dtype_policy"] == used
-    assert keras.config.dtype_policy().name == "float32"
-
-
-def test_class_conditional_flows_train_on_labels(tmp_path, mock_mnist):
-    folder = glow_recipe(tmp_path / "tiny-glow", epochs=1)
-    facts = registry.train(folder, folder, verbose=0)
-    assert facts["samples"] == {"count": 60, "temperature": 1.0}
-    card = (folder / "README.md").read_text()
-    assert "60 samples at temperature 1, seed 0, a class a column." in card
-    assert "flow.sample(16, context=7, seed=0)" in card
-    assert "mirrored at random" in card
-    assert flowzoo.load(folder).sample(2, context=7).shape == (2, 28, 28, 1)
-
-
-def test_averaged_weights_are_validated_and_published(tmp_path, mock_mnist):
-    config = {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.5}
-    folder = glow_recipe(tmp_path / "tiny-glow", optimizer={"class_name": "Adam", "config": config})
-    registry.train(folder, folder, verbose=0)
-    with open(folder / "training.csv", newline="") as file:
-        best = min(float(row["val_loss"]) for row in csv.DictReader(file))
-    images, labels = flowzoo.datasets.load_arrays("mnist", "train")
-    found = -numpy(flowzoo.load(folder).log_prob(images[-20:], labels[-20:], seed=0)).mean()
-    assert abs(found - best) < 0.003 * abs(best)  # another draw of the noise, and 16 bits
-    assert "averaged over steps (EMA)" in (folder / "README.md").read_text()
-
-
-def test_attributes_become_directions_and_pictures(tmp_path):
-    folder = tmp_path / "tiny-celeba"
-    folder.mkdir()
-    facts = {
-        **RECIPE,
-        "name": "tiny-celeba",
-        "class": "Glow",
-        "config": {"event_shape": [8, 8, 3], "levels": 2, "steps": [1, 2], "hidden_channels": 4},
-        "data": {
-            "name": "celeb_a",
-            "size": 8,
-            "train": "train",
-            "test": "test",
-            "attributes": ["Smiling", "Male"],
-            "note": "made up",
-        },
-        "recipe": {**RECIPE["recipe"], "epochs": 1, "initialization_examples": 50},
-        "samples": {"temperature": 0.7},
-    }
-    (folder / "model.json").write_text(json.dumps(facts))
-    with tfds.testing.mock_data(num_examples=60):
-        facts = registry.train(folder, folder, verbose=0)
-        images, smiling = flowzoo.datasets.load_arrays("celeb_a", "train", size=8, labels="Smiling")
-    flow = flowzoo.load(folder)
-    found = registry.attribute_directions(folder)
-    assert list(found) == ["Smiling", "Male"]
-    expected = flow.attribute_direction(images[smiling == 1], images[:40])
-    np.testing.assert_allclose(found["Smiling"], expected, rtol=2e-3, atol=2e-3)
-    assert flow.manipulate(images[:2], found["Male"]).shape == (2, 5, 8, 8, 3)
-    assert {"interpolations.png", "attributes.png"} <= {path.name for path in folder.iterdir()}
-    card = (folder / "README.md").read_text()
-    assert "rows 1 to 4 'Smiling'; rows 5 to 8 'Male'" in " ".join(card.split())
-    assert "Data: celeb_a, made up; licence not stated." in card
-    assert json.loads(run("info", folder).output)["directions"] == ["Male", "Smiling"]
-    for text in ("no base64!", "AHw=", 3):  # AHw= is infinity
-        (folder / "model.json").write_text(json.dumps({**facts, "directions": {"Smiling": text}}))
-        with pytest.raises(registry.RegistryError, match="must map names to finite float16 numbers"):
-            registry.attribute_directions(folder)
-
-
-def test_diverging_training_stops_and_goes_on_from_the_last_good_epoch(tmp_path, mock_mnist, monkeypatch):
-    folder = glow_recipe(tmp_path / "tiny-glow", epochs=3)
-    original = EpochSeconds.on_epoch_begin
-    good = []
-
-    def poison(self, epoch, logs=None):
-        original(self, epoch, logs)
-        if epoch == 1:
-            good.extend(self.model.get_weights())
-            self.model.trainable_weights[0].assign(self.model.trainable_weights[0] * float("nan"))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(EpochSeconds, "on_epoch_begin", poison)
-        with pytest.raises(
-            RuntimeError, match=r"the loss became nan in epoch 2, batch 1\. The state after epoch 1"
-        ):
-            registry.train(folder, folder, verbose=0)
-    assert not (folder / "model.weights.h5").exists()
-    kept = build(read_model_file(folder))
-    kept.load_weights(folder / ".training" / "epoch-00001" / "best.weights.h5")
-    for weight, expected in zip(kept.get_weights(), good, strict=True):
-        np.testing.assert_array_equal(weight, expected)
-    registry.train(folder, folder, verbose=0)
-    rows = (folder / "training.csv").read_text().splitlines()
-    assert [row.split(",")[0] for row in rows] == ["epoch", "0", "1", "2"]
 
 
 # What goes wrong.
@@ -365,7 +119,8 @@ def test_a_failed_write_leaves_the_old_file(model_folder):
 def test_command_list_and_info(model_folder):
     listed = run("list")
     assert listed.exit_code == 0
-    assert "tiny-mnist" in listed.output
+    assert re.search(r"tiny-mnist +1 +NICE +mnist", listed.output)
+    assert json.loads(run("info", "tiny-mnist").output)["version"] == 1
     assert json.loads(run("info", "tiny-mnist").output)["class"] == "NICE"
 
 
@@ -385,7 +140,7 @@ def test_command_sample_draws_classes(tmp_path, mock_mnist):
     import matplotlib.pyplot as plt
 
     folder = glow_recipe(tmp_path / "tiny-glow", epochs=1)
-    registry.train(folder, folder, verbose=0)
+    training.train(folder, folder, verbose=0)
     pictures = []
     for label in ([], ["--label", 3], ["--label", 4]):
         out = tmp_path / "grid.png"
@@ -393,21 +148,6 @@ def test_command_sample_draws_classes(tmp_path, mock_mnist):
         assert result.exit_code == 0, result.output
         pictures.append(plt.imread(out))
     assert not np.array_equal(pictures[1], pictures[2])
-
-
-def test_command_evaluate_prints_the_card_beside(model_folder, mock_mnist):
-    result = run("evaluate", "tiny-mnist")
-    assert result.exit_code == 0, result.output
-    figures = re.search(r"bits_per_dim\s*.\s*([\d.]+)\s*.\s*([\d.]+)", result.output)
-    assert figures.group(1) == figures.group(2)
-
-
-def test_command_train_writes_a_model(model_folder, tmp_path, mock_mnist):
-    out = tmp_path / "new"
-    result = run("train", "tiny-mnist", "--out", out, "--epochs", 1)
-    assert result.exit_code == 0, result.output
-    assert read_model_file(out)["recipe"]["epochs"] == 1
-    assert "bits/dim" in result.output
 
 
 def test_commands_download_verify_and_clear(hub, tmp_path):

@@ -166,9 +166,16 @@ assert names == sorted(names)
 for name in names:
     flowzoo.info(name)
 import flowzoo.cli
+from typer.testing import CliRunner
+listed = CliRunner().invoke(flowzoo.cli.app, ["list"])
+assert listed.exit_code == 0 and "ver" in listed.output and "…" not in listed.output, listed.output
+import flowzoo.models, flowzoo.training
+from flowzoo.registry.card import headline, row
+for facts in map(flowzoo.info, names):
+    headline(facts), "weights" in facts and row(facts)
 heavy = {"keras", "tensorflow", "jax", "numpy", "matplotlib", "h5py", "pooch", "requests"}
 print(sorted(heavy & set(sys.modules)))
-assert {"Glow", "load", "layers"} <= set(dir(flowzoo))
+assert {"Glow", "load", "layers", *flowzoo.models.__all__} <= set(dir(flowzoo))
 """
     assert run_python(code).strip() == "[]"
 
@@ -184,6 +191,12 @@ assert {"Glow", "load", "layers"} <= set(dir(flowzoo))
 def test_classes_are_known_to_keras_however_they_are_imported(imports):
     code = f"{imports}\nimport keras\nprint('flowzoo>Glow' in keras.saving.get_custom_objects())"
     assert run_python(code).strip() == "True"
+
+
+def test_the_catalogue_is_what_the_package_offers():
+    for name, model_class in flowzoo.models.classes().items():
+        assert getattr(flowzoo, name) is model_class
+        assert model_class.__name__ == name
 
 
 def test_names_that_the_package_has_not():

@@ -106,3 +106,6 @@ class MaskedAutoregressive(FlowLayer):
             "forget_bias": self.forget_bias,
             "seed": self.seed,
         }
+
+    def named_parts(self):
+        return {"made": self.made}

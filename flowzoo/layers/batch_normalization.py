@@ -66,6 +66,9 @@ class BatchNormalization(FlowLayer):
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
+    def named_parts(self):
+        return {"statistics": self.statistics}
+
 
 class BatchStatistics(keras.layers.Layer):
     """Mean and variance of the batch in training, the running averages elsewhere.

@@ -104,6 +104,9 @@ class Coupling(FlowLayer):
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
 
+    def named_parts(self):
+        return {"network": self.network, "head": self.head}
+
 
 def spread(context, values):
     """A context (batch, c) at every place of images `values`; one that is an image already stays."""

@@ -140,3 +140,6 @@ class VariationalDequantize(Dequantize):
             "hidden_channels": self.hidden_channels,
             "log_scale_bound": self.log_scale_bound,
         }
+
+    def named_parts(self):
+        return {f"noise_layers/{place}": layer for place, layer in enumerate(self.chain.flow_layers)}

@@ -120,3 +120,7 @@ class FactorOut(FlowLayer):
     def from_config(cls, config):
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
         return cls(**{**config, "flow_layers": layers})
+
+    def named_parts(self):
+        prior = {} if self.prior is None else {"prior": self.prior}
+        return prior | {str(place): layer for place, layer in enumerate(self.chain.flow_layers)}

@@ -46,3 +46,6 @@ class Invert(FlowLayer):
     @classmethod
     def from_config(cls, config):
         return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
+
+    def named_parts(self):
+        return {"layer": self.layer}

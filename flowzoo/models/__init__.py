@@ -1,11 +1,26 @@
-"""The catalogue: one paper a file."""
+"""The catalogue: one paper a file, one line here; each class is imported when it is used."""
 
-from flowzoo.models.fvae import FVAE
-from flowzoo.models.glow import Glow
-from flowzoo.models.iaf import IAF
-from flowzoo.models.iaf_vae import IAFVAE
-from flowzoo.models.maf import MAF
-from flowzoo.models.nice import NICE
-from flowzoo.models.realnvp import RealNVP
+import importlib
 
-__all__ = ["FVAE", "IAF", "IAFVAE", "MAF", "NICE", "Glow", "RealNVP"]
+_WHERE = {
+    "FVAE": "flowzoo.models.fvae",
+    "IAF": "flowzoo.models.iaf",
+    "IAFVAE": "flowzoo.models.iaf_vae",
+    "MAF": "flowzoo.models.maf",
+    "NICE": "flowzoo.models.nice",
+    "Glow": "flowzoo.models.glow",
+    "RealNVP": "flowzoo.models.realnvp",
+}
+
+__all__ = [*_WHERE]
+
+
+def __getattr__(name):
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def classes():
+    """All classes of the catalogue, by name."""
+    return {name: __getattr__(name) for name in _WHERE}

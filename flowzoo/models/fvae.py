@@ -4,8 +4,10 @@ import keras
 
 from flowzoo import checks
 from flowzoo.flow import Flow
+from flowzoo.models.arguments import PerLevel, Shape, Whole
 from flowzoo.models.glow import COUPLINGS, glow_layers, steps_by_level
 from flowzoo.models.parts import image_shape
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, autoencoder_size, glow_size, sizes
 from flowzoo.networks import ConvDecoder, ConvEncoder
 from flowzoo.vae import FlowVAE
 
@@ -59,23 +61,23 @@ class FVAE(FlowVAE):
 
     def __init__(
         self,
-        event_shape=(64, 64, 3),
+        event_shape: Shape = (64, 64, 3),
         *,
-        latent_channels=16,
-        flow=None,
-        flow_levels=2,
-        steps=8,
-        flow_channels=128,
-        coupling="additive",
-        hidden_channels=128,
-        levels=3,
-        blocks=2,
-        activation="elu",
-        posterior_scale=0.1,
-        likelihood_scale=32.0,
-        learned_scales=True,
-        free_bits=0.0,
-        warmup_steps=0,
+        latent_channels: int = 16,
+        flow: Flow | None = None,
+        flow_levels: int = 2,
+        steps: int | PerLevel = 8,
+        flow_channels: int = 128,
+        coupling: str = "additive",
+        hidden_channels: int = 128,
+        levels: int = 3,
+        blocks: int = 2,
+        activation: str = "elu",
+        posterior_scale: float = 0.1,
+        likelihood_scale: float = 32.0,
+        learned_scales: bool = True,
+        free_bits: float = 0.0,
+        warmup_steps: Whole = 0,
         **kwargs,
     ):
         shape = image_shape(event_shape, levels)
@@ -92,11 +94,11 @@ class FVAE(FlowVAE):
         }
         x = keras.Input(shape, name="x")
         hidden = keras.layers.Rescaling(2 / 255, -1.0, dtype="float32")(x)
-        hidden = ConvEncoder(**coder)(hidden)
+        hidden = ConvEncoder(**coder, name="convolutions")(hidden)
         mean = keras.layers.Conv2D(latent_channels, 3, padding="same", dtype=policy, name="mean")(hidden)
 
         z = keras.Input(latent_shape, name="z")
-        hidden = ConvDecoder(shape[-1], **coder)(z)
+        hidden = ConvDecoder(shape[-1], **coder, name="convolutions")(z)
         pixels = keras.layers.Rescaling(255 / 2, 255 / 2, dtype="float32")(hidden)
 
         if flow is None:
@@ -136,3 +138,24 @@ class FVAE(FlowVAE):
     @property
     def is_image_flow(self):
         return True
+
+    @classmethod
+    def estimated_size(
+        cls,
+        event_shape,
+        latent_channels,
+        flow_levels,
+        steps,
+        flow_channels,
+        hidden_channels,
+        levels,
+        blocks,
+        **others,
+    ):
+        """About how many layers with weights, and weights, these arguments make."""
+        if len(sizes(event_shape)) != 3 or max(levels, flow_levels) > MOST_LEVELS:
+            return ABSURD
+        depth, weights = autoencoder_size(hidden_channels, levels, blocks)
+        channels = latent_channels * 2**flow_levels
+        flow_depth, flow = glow_size(flow_levels, steps, flow_channels, channels, channels)
+        return depth + flow_depth, weights + flow + 18 * hidden_channels * latent_channels

@@ -15,7 +15,9 @@ from flowzoo.layers import (
     InvertibleLinear,
     Squeeze,
 )
+from flowzoo.models.arguments import PerLevel, Shape
 from flowzoo.models.parts import image_data_end, image_shape
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, glow_size, size_of, sizes
 from flowzoo.networks import ConvNet
 
 COUPLINGS = ("affine", "additive")
@@ -64,21 +66,21 @@ class Glow(Flow):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Shape,
         *,
-        levels=3,
-        steps=32,
-        hidden_channels=512,
-        coupling="affine",
-        learned_prior=True,
-        classes=None,
-        linear="plu",
-        bits=8,
-        dequantization="uniform",
-        alpha=None,
-        log_scale_bound=2.0,
-        remat=False,
-        context_shape=None,
+        levels: int = 3,
+        steps: int | PerLevel = 32,
+        hidden_channels: int = 512,
+        coupling: str = "affine",
+        learned_prior: bool = True,
+        classes: int | None = None,
+        linear: str = "plu",
+        bits: int = 8,
+        dequantization: str = "uniform",
+        alpha: float | None = None,
+        log_scale_bound: float = 2.0,
+        remat: bool = False,
+        context_shape: Shape | None = None,
         **kwargs,
     ):
         image_shape(event_shape, levels)
@@ -161,6 +163,16 @@ class Glow(Flow):
     def celeba_hq(cls, **kwargs):
         """The paper's flow of 256x256 CelebA-HQ at 5 bits: 6 levels of 32 steps, 512 channels."""
         return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})
+
+    @classmethod
+    def estimated_size(cls, event_shape, levels, steps, hidden_channels, classes, context_shape, **others):
+        """About how many layers with weights, and weights, these arguments make."""
+        if len(sizes(event_shape)) != 3 or levels > MOST_LEVELS:
+            return ABSURD
+        channels = sizes(event_shape)[-1] * 2 ** (levels + 1)
+        inputs = 2 * channels + size_of(context_shape)
+        depth, weights = glow_size(levels, steps, hidden_channels, inputs, channels)
+        return depth, weights + size_of(event_shape) * (classes or 0)
 
 
 def steps_by_level(steps, levels):

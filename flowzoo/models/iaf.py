@@ -5,8 +5,10 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import Invert
+from flowzoo.models.arguments import Shape, Whole
 from flowzoo.models.maf import autoregressive_stack
 from flowzoo.models.parts import flat_data_end
+from flowzoo.models.sizes import dense_size, size_of
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -43,18 +45,18 @@ class IAF(Flow):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Shape,
         *,
-        autoregressive_layers=4,
-        hidden_units=(64, 64),
-        activation="relu",
-        order="reversed",
-        transformer="affine",
-        log_scale_bound=5.0,
-        forget_bias=1.0,
-        alpha=0.05,
-        context_shape=None,
-        seed=None,
+        autoregressive_layers: int = 4,
+        hidden_units: Shape = (64, 64),
+        activation: str = "relu",
+        order: str = "reversed",
+        transformer: str = "affine",
+        log_scale_bound: float = 5.0,
+        forget_bias: float = 1.0,
+        alpha: float | None = 0.05,
+        context_shape: Shape | None = None,
+        seed: Whole | None = None,
         **kwargs,
     ):
         policy = kwargs.get("dtype")
@@ -83,3 +85,9 @@ class IAF(Flow):
         self.forget_bias = forget_bias
         self.alpha = alpha
         self.seed = seed
+
+    @classmethod
+    def estimated_size(cls, event_shape, autoregressive_layers, hidden_units, context_shape, **others):
+        """About how many layers with weights, and weights, these arguments make."""
+        size = size_of(event_shape)
+        return dense_size(autoregressive_layers, hidden_units, size + size_of(context_shape), 2 * size)

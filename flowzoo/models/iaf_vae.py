@@ -3,8 +3,10 @@
 import keras
 
 from flowzoo import checks
+from flowzoo.models.arguments import Shape, Whole
 from flowzoo.models.iaf import IAF
 from flowzoo.models.parts import image_shape
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, autoencoder_size, dense_size, size_of, sizes
 from flowzoo.networks import ConvDecoder, ConvEncoder
 from flowzoo.vae import FlowVAE
 
@@ -52,21 +54,21 @@ class IAFVAE(FlowVAE):
 
     def __init__(
         self,
-        event_shape=(28, 28, 1),
+        event_shape: Shape = (28, 28, 1),
         *,
-        latent_size=32,
-        context_size=64,
-        posterior="iaf",
-        autoregressive_layers=4,
-        hidden_units=(320, 320),
-        forget_bias=1.0,
-        hidden_channels=64,
-        levels=2,
-        blocks=2,
-        dense_units=256,
-        activation="elu",
-        free_bits=0.0,
-        warmup_steps=0,
+        latent_size: int = 32,
+        context_size: int = 64,
+        posterior: str = "iaf",
+        autoregressive_layers: int = 4,
+        hidden_units: Shape = (320, 320),
+        forget_bias: float = 1.0,
+        hidden_channels: int = 64,
+        levels: int = 2,
+        blocks: int = 2,
+        dense_units: int = 256,
+        activation: str = "elu",
+        free_bits: float = 0.0,
+        warmup_steps: Whole = 0,
         **kwargs,
     ):
         shape = image_shape(event_shape, levels)
@@ -86,7 +88,7 @@ class IAFVAE(FlowVAE):
             return keras.layers.Dense(units, activation, dtype=policy, name=name)
 
         x = keras.Input(shape, name="x")
-        hidden = keras.layers.Flatten(dtype=policy)(ConvEncoder(**coder)(x))
+        hidden = keras.layers.Flatten(dtype=policy)(ConvEncoder(**coder, name="convolutions")(x))
         hidden = dense(dense_units, "hidden", activation)(hidden)
         outputs = [dense(latent_size, "mean")(hidden), dense(latent_size, "log_scale")(hidden)]
         flow = None
@@ -109,7 +111,7 @@ class IAFVAE(FlowVAE):
         hidden = dense(dense_units, "hidden", activation)(z)
         hidden = dense(small[0] * small[1] * small[2], "small_image", activation)(hidden)
         hidden = keras.layers.Reshape(small, dtype=policy)(hidden)
-        logits = ConvDecoder(shape[-1], **coder)(hidden)
+        logits = ConvDecoder(shape[-1], **coder, name="convolutions")(hidden)
 
         super().__init__(
             keras.Model(x, outputs, name="encoder"),
@@ -132,3 +134,29 @@ class IAFVAE(FlowVAE):
         self.blocks = blocks
         self.dense_units = dense_units
         self.activation = activation
+
+    @classmethod
+    def estimated_size(
+        cls,
+        event_shape,
+        latent_size,
+        context_size,
+        posterior,
+        autoregressive_layers,
+        hidden_units,
+        hidden_channels,
+        levels,
+        blocks,
+        dense_units,
+        **others,
+    ):
+        """About how many layers with weights, and weights, these arguments make."""
+        shape = sizes(event_shape)
+        if len(shape) != 3 or levels > MOST_LEVELS:
+            return ABSURD
+        depth, weights = autoencoder_size(hidden_channels, levels, blocks)
+        cells = size_of(shape[:2]) // 4**levels
+        weights += 2 * cells * hidden_channels * dense_units + dense_units * (3 * latent_size + context_size)
+        steps = autoregressive_layers if posterior == "iaf" else 0
+        flow_depth, flow = dense_size(steps, hidden_units, latent_size + context_size, 2 * latent_size)
+        return depth + flow_depth, weights + flow

@@ -5,7 +5,9 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import MaskedAutoregressive
+from flowzoo.models.arguments import Shape, Whole
 from flowzoo.models.parts import flat_data_end, normalization_layer
+from flowzoo.models.sizes import dense_size, size_of
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -46,19 +48,19 @@ class MAF(Flow):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Shape,
         *,
-        autoregressive_layers=5,
-        hidden_units=(64, 64),
-        activation="relu",
-        order="reversed",
-        components=None,
-        normalization=None,
-        log_scale_bound=5.0,
-        alpha=1e-6,
-        remat=False,
-        context_shape=None,
-        seed=None,
+        autoregressive_layers: int = 5,
+        hidden_units: Shape = (64, 64),
+        activation: str = "relu",
+        order: str = "reversed",
+        components: int | None = None,
+        normalization: str | None = None,
+        log_scale_bound: float = 5.0,
+        alpha: float | None = 1e-6,
+        remat: bool = False,
+        context_shape: Shape | None = None,
+        seed: Whole | None = None,
         **kwargs,
     ):
         policy = kwargs.get("dtype")
@@ -86,6 +88,15 @@ class MAF(Flow):
         self.alpha = alpha
         self.remat = bool(remat)
         self.seed = seed
+
+    @classmethod
+    def estimated_size(
+        cls, event_shape, autoregressive_layers, hidden_units, components, context_shape, **others
+    ):
+        """About how many layers with weights, and weights, these arguments make."""
+        size = size_of(event_shape)
+        outputs = 3 * components if components else 2
+        return dense_size(autoregressive_layers, hidden_units, size + size_of(context_shape), outputs * size)
 
 
 def autoregressive_stack(

@@ -5,7 +5,9 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import AdditiveCoupling, DiagonalScaling, Permutation
+from flowzoo.models.arguments import Shape
 from flowzoo.models.parts import flat_data_end
+from flowzoo.models.sizes import dense_size, size_of
 from flowzoo.networks import MLP
 
 
@@ -37,14 +39,14 @@ class NICE(Flow):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Shape,
         *,
-        couplings=4,
-        hidden_units=(64, 64),
-        activation="relu",
-        dropout=0.0,
-        base="logistic",
-        context_shape=None,
+        couplings: int = 4,
+        hidden_units: Shape = (64, 64),
+        activation: str = "relu",
+        dropout: float = 0.0,
+        base: str = "logistic",
+        context_shape: Shape | None = None,
         **kwargs,
     ):
         couplings = checks.positive_integer("couplings", couplings)
@@ -59,3 +61,9 @@ class NICE(Flow):
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
         self.dropout = dropout
+
+    @classmethod
+    def estimated_size(cls, event_shape, couplings, hidden_units, context_shape, **others):
+        """About how many layers with weights, and weights, these arguments make."""
+        size = size_of(event_shape)
+        return dense_size(couplings, hidden_units, size + size_of(context_shape), 2 * size)

@@ -5,7 +5,9 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import AffineCoupling, CheckerboardCoupling, FactorOut, Permutation, Squeeze
+from flowzoo.models.arguments import Shape
 from flowzoo.models.parts import flat_data_end, image_data_end, image_shape, normalization_layer
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, dense_size, size_of, sizes
 from flowzoo.networks import MLP, ResNet
 
 FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64)}
@@ -70,23 +72,23 @@ class RealNVP(Flow):
 
     def __init__(
         self,
-        event_shape,
+        event_shape: Shape,
         *,
-        couplings=None,
-        hidden_units=None,
-        levels=None,
-        hidden_channels=None,
-        blocks=None,
-        network_normalization=None,
-        bits=None,
-        dequantization=None,
-        activation="relu",
-        normalization="actnorm",
-        log_scale_bound=5.0,
-        alpha=0.05,
-        base="normal",
-        remat=False,
-        context_shape=None,
+        couplings: int | None = None,
+        hidden_units: Shape | None = None,
+        levels: int | None = None,
+        hidden_channels: int | None = None,
+        blocks: int | None = None,
+        network_normalization: str | None = None,
+        bits: int | None = None,
+        dequantization: str | None = None,
+        activation: str = "relu",
+        normalization: str | None = "actnorm",
+        log_scale_bound: float = 5.0,
+        alpha: float | None = 0.05,
+        base: str = "normal",
+        remat: bool = False,
+        context_shape: Shape | None = None,
         **kwargs,
     ):
         shape = checks.shape("event_shape", event_shape)
@@ -180,6 +182,24 @@ class RealNVP(Flow):
                 **kwargs,
             }
         )
+
+    @classmethod
+    def estimated_size(
+        cls, event_shape, couplings, hidden_units, levels, hidden_channels, blocks, context_shape, **others
+    ):
+        """About how many layers with weights, and weights, these arguments make."""
+        size, context = size_of(event_shape), size_of(context_shape)
+        if len(sizes(event_shape)) != 3:
+            couplings = couplings or FOR_VECTORS["couplings"]
+            hidden_units = hidden_units or FOR_VECTORS["hidden_units"]
+            return dense_size(couplings, hidden_units, size + context, 2 * size)
+        levels, blocks = levels or FOR_IMAGES["levels"], blocks or FOR_IMAGES["blocks"]
+        if levels > MOST_LEVELS:
+            return ABSURD
+        channels = sizes(event_shape)[-1] * 2 ** (levels + 1)
+        width = (hidden_channels or FOR_IMAGES["hidden_channels"]) * 2 ** (levels - 1)
+        depth = 6 * levels * blocks
+        return depth, depth * (18 * width**2 + 9 * width * (2 * channels + context) // blocks)
 
 
 def _sizes(shape, **given):

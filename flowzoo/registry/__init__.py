@@ -7,10 +7,8 @@ from flowzoo.registry.index import info, list_models
 
 _WHERE = {
     "attribute_directions": "flowzoo.registry.attributes",
-    "evaluate": "flowzoo.registry.recipe",
     "load": "flowzoo.registry.weights",
     "save_pretrained": "flowzoo.registry.publish",
-    "train": "flowzoo.registry.recipe",
     "verify": "flowzoo.registry.fingerprint",
 }
 

@@ -134,69 +134,32 @@ changed = flow.manipulate(images, directions["{names[0]}"], strengths=[-1, 0, 1,
 
 
 def _use(facts):
-    label, labels = (", context=7", ", context=[7] * 16") if _classes(facts) else ("", "")
-    is_image = len(_shape(facts)) == 3
-    drawn = "images" if is_image else "x"
-    if facts["config"].get("context_shape"):
-        label, labels = ", context=context", ", context=context"
-    density = f"bits = flow.bits_per_dim({drawn}{labels}, seed=0)"
-    if _is_vae(facts):
-        density = "reconstructions = flow.reconstruct(images)\nnats = flow.log_prob(images, seed=0)"
-        if facts.get("data", {}).get("binarize"):
-            density = f"images = flowzoo.datasets.binarize(pixels, seed=0)\n{density}"
-    elif not is_image:
-        density = f"nats = flow.log_prob({drawn}{labels})"
     return f"""```python
 import flowzoo
 
 flow = flowzoo.load("{facts["name"]}")
-{drawn} = flow.sample(16{label}, seed=0)
-{density}
+{_class(facts).card_use(facts)}
 ```"""
 
 
 def _measured(facts):
     if "metrics" not in facts:
         return ""
-    metrics, data = facts["metrics"], facts["data"]
-    note = f" ({data['note']})" if "note" in data else ""
-    text = (
-        f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split"
-        f"{note}, "
-        f"{facts['config'].get('bits', 8)} bits, {facts['config'].get('dequantization', 'uniform')} "
-        f"dequantisation, one draw of the noise an image, with the stored "
-        f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
-    )
-    if _is_vae(facts):
-        text = _vae_measured(facts)
-    elif len(_shape(facts)) == 1:
-        text = (
-            f"On {metrics['examples']:,} new points of {data['name']}, with the stored "
-            f"{facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
-        )
+    text = f"{_class(facts).card_measured(facts)} (`flowzoo evaluate {facts['name']}`):"
     return f"""## Measured
 
 {_wrapped(text)}
 
 | figure | this model | paper |
 |---|---|---|
-{_metric_rows(metrics, facts.get("paper", {}))}"""
+{_metric_rows(facts["metrics"], facts.get("paper", {}))}"""
 
 
-def _vae_measured(facts):
-    metrics, data = facts["metrics"], facts["data"]
-    binary = ", each pixel made 1 with probability pixel / 255 by one draw, seed 0" * bool(
-        data.get("binarize")
-    )
-    return (
-        f"On the {metrics['examples']:,} images of {data['name']}'s `{metrics['split']}` split{binary}, with "
-        f"{metrics['importance_samples']:,} importance samples an image, one draw of the latent for the "
-        f"ELBO, and the stored {facts['weights']['dtype']} weights (`flowzoo evaluate {facts['name']}`):"
-    )
+def _class(facts):
+    """The class that facts name; asking for it imports Keras."""
+    from flowzoo import models
 
-
-def _is_vae(facts):
-    return facts["class"] in ("FVAE", "IAFVAE")
+    return getattr(models, facts["class"])
 
 
 def _model(facts):
@@ -220,9 +183,10 @@ def _weights(facts):
         licence.append(f"Data: {data['name']}{note}; {data.get('licence', 'licence not stated')}.")
     text = (
         "## Weights and licence\n\n"
-        f"`{weights['file']}`: {weights['bytes']:,} bytes, {weights['dtype']}, sha256 "
-        f"`{weights['sha256']}`.\n`flowzoo verify {facts['name']}` hashes it again, and evaluates the "
-        "log-density of eight fixed inputs."
+        f"`{weights['file']}`, version {facts.get('version', 1)}: {weights['bytes']:,} bytes, "
+        f"{weights['dtype']}, sha256\n`{weights['sha256']}`.\n"
+        f"`flowzoo verify {facts['name']}` hashes it again, and evaluates the log-density of eight fixed "
+        "inputs."
     )
     return "\n".join([text, " ".join(licence)]).rstrip()
 

@@ -13,6 +13,7 @@ from flowzoo.registry.folder import (
     MODEL_FILE,
     WEIGHTS_FILES,
     check_file,
+    check_format,
     parse_model_file,
     write_atomically,
 )
@@ -30,8 +31,8 @@ def find_weights(facts, folder=None):
             cache, where the package was installed from, and the project's public address.
 
     Returns: a path whose content has the sha256 that `facts` name.
-    Raises: RegistryError when the model is not trained yet, when no place has the file, and for
-        content with another sha256.
+    Raises: RegistryError when the model is not trained yet, when its weights are of another format,
+        when no place has the file, and for content with another sha256.
     """
     name, weights = facts["name"], facts.get("weights")
     if weights is None:
@@ -39,6 +40,7 @@ def find_weights(facts, folder=None):
             f"{name} has no trained weights yet. Train it with `flowzoo train {name}`, or load its "
             "architecture with weights=False."
         )
+    check_format(facts)
     if folder is not None:
         return in_folder(folder, weights)
     cache, public = sources.cache(), sources.public_address()

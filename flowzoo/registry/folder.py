@@ -10,6 +10,7 @@ from flowzoo.registry.errors import RegistryError
 
 MODEL_FILE = "model.json"
 WEIGHTS_FILES = ("model.weights.h5", "model.safetensors")
+FORMAT = 2  # of a folder: 1 named tensors by private attributes
 LARGEST_MODEL_FILE = 2**20  # bytes
 LARGEST_WEIGHTS_FILE = 2**34
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -58,6 +59,10 @@ def parse_model_file(content, origin):
     ):
         if not isinstance(facts.get(key, {}), kind):
             raise RegistryError(f"{key!r} in {origin} must be an object; got {facts[key]!r}.")
+    for key in ("format", "version"):
+        value = facts.get(key, 1)
+        if type(value) is not int or value < 1:
+            raise RegistryError(f"{key!r} in {origin} must be a positive integer; got {value!r}.")
     if "weights" in facts:
         _check_weights(facts["weights"], origin)
     if "fingerprint" in facts:
@@ -100,6 +105,25 @@ def _check_fingerprint(values, origin):
         raise RegistryError(f"'fingerprint' in {origin} must be 8 finite numbers; got {values!r}.")
 
 
+def check_format(facts):
+    """Refuses weights of another format than this flowzoo writes.
+
+    Raises: RegistryError that says how to convert the folder, or to upgrade flowzoo.
+    """
+    found = facts.get("format", 1)
+    if found < FORMAT:
+        raise RegistryError(
+            f"The weights of {facts['name']} are of format {found}, which an older flowzoo wrote; this one "
+            f"reads format {FORMAT}. Convert the folder with `python .ci/convert_weights.py FOLDER` in "
+            f"flowzoo's checkout, or train it again with `flowzoo train`."
+        )
+    if found > FORMAT:
+        raise RegistryError(
+            f"The weights of {facts['name']} are of format {found}, which a newer flowzoo wrote; this one "
+            f"reads format {FORMAT}. Upgrade flowzoo."
+        )
+
+
 def write_atomically(path, write):
     """Calls `write(temporary path)`, then moves the finished file to `path` in one step."""
     path = pathlib.Path(path)
@@ -118,6 +142,7 @@ def write_text(path, text):
 
 
 def write_model_file(folder, facts):
+    facts = {key: facts[key] for key in ("format", "name", "version") if key in facts} | facts
     text = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
     write_text(pathlib.Path(folder) / MODEL_FILE, text)
 

@@ -10,8 +10,8 @@ from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
 from flowzoo.registry.attributes import decoded
 from flowzoo.registry.card import card
-from flowzoo.registry.fingerprint import fingerprint
 from flowzoo.registry.folder import (
+    FORMAT,
     MODEL_FILE,
     is_name,
     read_model_file,
@@ -23,7 +23,7 @@ from flowzoo.registry.weights import load, read_weights, save_weights
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 # What new weights make untrue.
-OF_WEIGHTS = ("weights", "parameters", "training", "metrics", "fingerprint", "directions")
+OF_WEIGHTS = ("weights", "version", "parameters", "training", "metrics", "fingerprint", "directions")
 
 
 def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
@@ -36,7 +36,7 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         format: "h5" or "safetensors".
         facts: further entries of `model.json`, such as name, description, licence and limits.
             What a `model.json` in the folder says already is kept, but for what was measured on
-            other weights.
+            other weights. Its `version`, 1 at first, is raised by one where the weights are others.
 
     Returns: the facts written.
     Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any).
@@ -45,15 +45,15 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         >>> import tempfile
         >>> flow = flowzoo.NICE(event_shape=2, hidden_units=(8,))
         >>> with tempfile.TemporaryDirectory() as work:
-        ...     facts = flowzoo.registry.save_pretrained(flow, work + "/moons", description="Two moons.")
+        ...     facts = flowzoo.save_pretrained(flow, work + "/moons", description="Two moons.")
         ...     loaded = flowzoo.load(work + "/moons")
         >>> facts["class"], loaded.event_shape
         ('NICE', (2,))
     """
-    if type(flow).__name__ not in models.__all__:
+    if type(flow) not in models.classes().values():
         raise ValueError(
-            f"save_pretrained writes flows of the catalogue, {', '.join(models.__all__)}; got "
-            f"{type(flow).__name__}. flow.save('flow.keras') stores any flow."
+            f"save_pretrained writes flows of flowzoo's own catalogue, {', '.join(models.__all__)}; got "
+            f"{type(flow).__module__}.{type(flow).__qualname__}. flow.save('flow.keras') stores any flow."
         )
     folder = pathlib.Path(folder)
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
@@ -79,11 +79,23 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
 
 
 def store(flow, folder, facts, dtype="float16", format="h5"):
-    """Writes the weights alone; returns a twin of `flow` with weights as rounded as users get them."""
+    """Writes the weights alone; returns a twin of `flow` with weights as rounded as users get them.
+
+    `facts` then tell of the file, with a version above that of the weights it takes the place of: those
+    that `facts` told of, and those in the folder.
+    """
+    folder = pathlib.Path(folder)
+    before = [facts, read_model_file(folder)] if (folder / MODEL_FILE).is_file() else [facts]
+    before = [(known.get("version", 1), known["weights"]) for known in before if "weights" in known]
     twin = build(facts)  # not compiled, so that the file holds no optimizer state
     twin.set_weights(flow.get_weights())
+    facts["format"] = FORMAT
     facts["weights"] = save_weights(twin, folder, dtype, format)
-    read_weights(twin, pathlib.Path(folder) / facts["weights"]["file"])
+    facts["version"] = max(
+        (version + (weights["sha256"] != facts["weights"]["sha256"]) for version, weights in before),
+        default=facts.get("version", 1),
+    )
+    read_weights(twin, folder / facts["weights"]["file"])
     return twin
 
 
@@ -103,7 +115,7 @@ def complete(flow, folder, facts):
     """Adds parameter count, fingerprint and samples, and writes `model.json` and card."""
     folder = pathlib.Path(folder)
     facts["parameters"] = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
-    facts["fingerprint"] = fingerprint(flow)
+    facts["fingerprint"] = flow.fingerprint()
     draw_samples(flow, folder, facts)
     if "directions" in facts:
         draw_latent_space(flow, folder, facts)
@@ -113,7 +125,7 @@ def complete(flow, folder, facts):
 
 def draw_samples(flow, folder, facts):
     """Writes samples.png, of images or of points on the plane, and tells `facts` how they were drawn."""
-    classes = getattr(flow, "classes", None)
+    classes = flow.classes
     if flow.context_shape is not None and classes is None:
         return  # what a context means is not known here
     temperature = facts.get("samples", {}).get("temperature", 1.0)

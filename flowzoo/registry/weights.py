@@ -1,12 +1,12 @@
 """Weights files: writing them in 16 or 32 bits, reading them with care."""
 
-import os
 import pathlib
-import tempfile
 
 import h5py
 import numpy as np
+from keras import ops
 
+from flowzoo.naming import named_weights
 from flowzoo.registry.architecture import build
 from flowzoo.registry.download import find_weights
 from flowzoo.registry.errors import RegistryError
@@ -39,7 +39,7 @@ def load(name_or_path, *, weights=True):
 
 
 def read_weights(flow, path):
-    """Sets the weights of a built flow from a file, tensor by tensor.
+    """Sets the weights of a built flow from a file, all of them or, where one does not fit, none.
 
     Raises: RegistryError that names the tensor that is missing, superfluous or does not fit.
     """
@@ -49,15 +49,12 @@ def read_weights(flow, path):
         raise
     except Exception as error:  # what h5py and safetensors make of a broken file
         raise RegistryError(f"The weights file {path} cannot be read: {error}") from error
-    with tempfile.TemporaryDirectory() as work:
-        template = os.path.join(work, "flow.weights.h5")
-        flow.save_weights(template)
-        with h5py.File(template, "r+") as file:
-            own = _datasets(file)
-            _check_names(own.keys(), tensors.keys(), path)
-            for name, dataset in own.items():
-                dataset[...] = _fitting(tensors[name], dataset[...], f"{name} in {path}")
-        flow.load_weights(template)
+    own = named_weights(flow)
+    _check_names(own.keys(), tensors.keys(), path)
+    for name, variable in own.items():
+        _check_fit(tensors[name], ops.convert_to_numpy(variable), f"{name} in {path}")
+    for name, variable in own.items():
+        variable.assign(tensors[name])
 
 
 def _check_names(expected, given, path):
@@ -70,8 +67,8 @@ def _check_names(expected, given, path):
             )
 
 
-def _fitting(tensor, own, name):
-    """`tensor` found to be of the shape and kind of the model's `own`."""
+def _check_fit(tensor, own, name):
+    """Refuses a tensor that is not of the shape and kind of the model's `own`."""
     if tensor.shape != own.shape:
         raise RegistryError(
             f"The weights do not fit the model: tensor {name} has shape {tensor.shape}, but the model's has "
@@ -85,7 +82,6 @@ def _fitting(tensor, own, name):
         raise RegistryError(f"Tensor {name} must hold the same integers as the model's, in any order.")
     if tensor.dtype.kind != "f" and not own.ndim and tensor not in (0, 1):
         raise RegistryError(f"Tensor {name} must be 0 or 1; got {tensor}.")
-    return tensor
 
 
 def read_tensors(path):
@@ -132,29 +128,24 @@ def save_weights(flow, folder, dtype="float16", format="h5"):
         raise ValueError(f"format must be one of {', '.join(map(repr, formats))}; got {format!r}.")
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype must be 'float16' or 'float32'; got {dtype!r}.")
+    tensors = {name: _stored(name, variable, dtype) for name, variable in named_weights(flow).items()}
     path = pathlib.Path(folder) / formats[format]
-
-    def write(temporary):
-        whole = temporary.with_name(f".{os.getpid()}.whole.weights.h5")
-        try:
-            flow.save_weights(whole)
-            with h5py.File(whole) as file:
-                tensors = {name: _stored(name, item[()], dtype) for name, item in _datasets(file).items()}
-        finally:
-            whole.unlink(missing_ok=True)
-        if format == "safetensors":
-            _safetensors().save_file(tensors, temporary)
-        else:
-            with h5py.File(temporary, "w") as file:
-                for name, value in tensors.items():
-                    file.create_dataset(name, data=value)
-
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: write_tensors(temporary, tensors, format))
     return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path), "dtype": dtype}
 
 
-def _stored(name, value, dtype):
-    value = np.asarray(value)
+def write_tensors(path, tensors, format):
+    """Writes arrays by name as "h5", a group for each part of a name, or as "safetensors"."""
+    if format == "safetensors":
+        _safetensors().save_file(tensors, path)
+        return
+    with h5py.File(path, "w") as file:
+        for name, value in tensors.items():
+            file.create_dataset(name, data=value)
+
+
+def _stored(name, variable, dtype):
+    value = ops.convert_to_numpy(variable)
     if value.dtype.kind == "f":
         with np.errstate(over="ignore"):
             value = value.astype(dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from typer.testing import CliRunner
 
 import flowzoo
-from flowzoo import cli, registry
+from flowzoo import cli, training
 from flowzoo.datasets import TwoMoons
 
 RECIPE = {
@@ -71,7 +71,7 @@ def test_killed_training_goes_on_and_ends_as_well(tmp_path):
     assert not (killed / ".training").exists()
 
     make_recipe(whole)
-    registry.train(whole, whole, verbose=0)
+    training.train(whole, whole, verbose=0)
     losses = [[float(row["val_loss"]) for row in rows(folder)] for folder in (killed, whole)]
     np.testing.assert_allclose(*losses, rtol=1e-3)
     metrics = [flowzoo.info(folder)["metrics"] for folder in (killed, whole)]

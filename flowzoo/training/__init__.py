@@ -1,0 +1,16 @@
+"""Training and measuring the zoo's models by their recipes; Keras is imported when it is used."""
+
+import importlib
+
+_WHERE = {
+    "evaluate_pretrained": "flowzoo.training.measuring",
+    "train": "flowzoo.training.recipe",
+}
+
+__all__ = [*_WHERE]
+
+
+def __getattr__(name):
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -1,0 +1,33 @@
+"""Measuring a model on the split that its card names."""
+
+from flowzoo.datasets import TOY_DENSITIES, binarize
+from flowzoo.registry.index import info
+from flowzoo.registry.weights import load
+from flowzoo.training.data import load_examples
+
+
+def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
+    """Measures a pretrained model again on the split that its card names.
+
+    Arguments:
+        name_or_path: one of `flowzoo.list_models()`, a model's folder, or "hf://user/model".
+        data_dir: TFDS's data folder.
+        progress: called with the number of examples done.
+
+    Returns: dict with "split" and the figures of the card's "metrics".
+    Raises: RegistryError as `flowzoo.load` does.
+    """
+    facts = info(name_or_path)
+    return measure_on_test_split(load(name_or_path), facts["data"], data_dir, progress)
+
+
+def measure_on_test_split(model, data, data_dir=None, progress=None):
+    """What `model.measure` finds on the test split of `data`, facts of a `model.json`."""
+    x, context = load_examples(model, data, data["test"], data_dir)
+    if data.get("binarize"):
+        x = binarize(x)
+    options = {key: data[key] for key in ("importance_samples",) if key in data}
+    found = model.measure(x, context, progress=progress, **options)
+    if data["name"] in TOY_DENSITIES:
+        found["entropy"] = TOY_DENSITIES[data["name"]]().entropy()
+    return {"split": data["test"], **found}
