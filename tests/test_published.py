@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from cases import IMAGE_MODELS, MODELS
 from helpers import data_for, numpy, pixels
+from keras import ops
 
 import flowzoo
 from flowzoo.metrics import log_likelihoods
