@@ -294,7 +294,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
         log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
         weights = ops.reshape(log_p + self._log_prior(z) - log_q, (-1, times))
-        weights = ops.where(ops.arange(times) < used, weights, -np.inf)
+        weights = ops.where(ops.arange(times, dtype="int32") < used, weights, -np.inf)
         return ops.logaddexp(total, ops.logsumexp(weights, axis=1) - ops.log(count))
 
     def _as_data(self, x):

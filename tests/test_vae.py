@@ -144,7 +144,9 @@ def test_one_importance_sample_is_the_elbo(case):
     noise = data_for((vae.latent_dimensions,), n=len(x), seed=1)
     x = ops.convert_to_tensor(x.astype("float32"))
     reconstruction, kl = vae.terms(x, ops.convert_to_tensor(noise))
-    log_weights = vae._compiled_log_weights(x, noise, *vae._posterior(x))
+    nothing_yet = np.full(len(noise), -np.inf, "float32")
+    examples = (x, nothing_yet, noise[:, None], *vae._posterior(x))
+    log_weights = vae._log_weights.run(examples, (np.int32(1), np.float32(1.0)))
     np.testing.assert_allclose(numpy(log_weights), numpy(reconstruction - kl), rtol=1e-4)
 
 
@@ -153,7 +155,9 @@ def test_log_prob_does_not_depend_on_how_many_latents_are_decoded_at_a_time(case
     noise = data_for((vae.latent_dimensions,), n=len(x) * 7, seed=1)
     parts = iter([noise, *np.split(noise.reshape(len(x), 7, -1), [3, 6], axis=1)])
     monkeypatch.setattr(
-        type(vae), "_noise", lambda *_: ops.convert_to_tensor(next(parts).reshape(-1, vae.latent_dimensions))
+        type(vae),
+        "_drawn_noise",
+        lambda *_: ops.convert_to_tensor(next(parts).reshape(-1, vae.latent_dimensions)),
     )
     whole = numpy(vae.log_prob(x, num_importance_samples=7))
     monkeypatch.setattr("flowzoo.vae.DECODINGS", 3 * len(x))
@@ -203,7 +207,8 @@ def test_log_prob_of_a_linear_gaussian_model_is_the_marginal_likelihood():
     found = numpy(vae.log_prob(data, num_importance_samples=1000, seed=0))
     assert abs(np.mean(found - exact)) < 0.05
     assert np.abs(found - exact).max() < 0.3
-    assert numpy(vae.elbo(data, seed=0)).mean() < exact.mean() - 0.1
+    bounds = [numpy(vae.elbo(data, seed=seed)).mean() for seed in range(20)]
+    assert np.mean(bounds) < exact.mean() - 0.1
 
 
 def test_with_the_exact_posterior_every_draw_gives_the_marginal_likelihood():
