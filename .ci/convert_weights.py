@@ -34,9 +34,9 @@ from flowzoo.registry.weights import read_tensors, read_weights, write_tensors
 TOLERANCE = 1e-5  # relative, of fingerprints
 # From names that Keras gives now to those that it gave in format 1.
 RENAMED = (
+    (r"(^|/)(variational_dequantize(?:_\d+)?)/chain/flow_layers/", r"\1\2/noise_layers/"),
     (r"(^|/)chain/flow_layers/", r"\1flow_layers/"),
-    (r"(^|/)noise_chain/flow_layers/", r"\1noise_layers/"),
-    (r"^(posterior|prior)_flow/flow_layers/", "flow_layers/"),
+    (r"^(posterior_flow|prior_flow|layers/\w+)/flow_layers/", "flow_layers/"),
 )
 
 
@@ -88,10 +88,7 @@ def fingerprint_of_format_1(model, facts):
     layer = model.flow_layers[-1]
     start = np.log(noise) - np.log1p(-noise)
     seen = ops.convert_to_tensor(2 * np.floor(x / layer.step) / layer.bins - 1)
-    chain = layer.noise_layers if hasattr(layer, "noise_layers") else layer.noise_chain.flow_layers
-    logits = ops.convert_to_tensor(start)
-    for each in chain:
-        logits, _ = each.forward_and_log_det(logits, seen)
+    logits, _ = layer.chain.forward_and_log_det(ops.convert_to_tensor(start), seen)
     logits = ops.convert_to_numpy(logits).astype("float64")
     left_out = slopes(logits) + np.log1p(-2 * layer.margin) - slopes(start)
     return [float(value) for value in found - left_out.sum(axis=(1, 2, 3))]

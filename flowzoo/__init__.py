@@ -9,6 +9,7 @@ from flowzoo.registry import info, list_models
 
 if TYPE_CHECKING:
     from flowzoo import (
+        backend,
         base,
         callbacks,
         datasets,
@@ -35,6 +36,7 @@ _DEFINED_IN = {
     **dict.fromkeys(CATALOGUE, "models"),
 }
 _MODULES = (
+    "backend",
     "base",
     "callbacks",
     "datasets",

@@ -1,8 +1,9 @@
-"""TensorFlow Probability for whichever backend Keras runs on."""
+"""TensorFlow Probability, keys of random numbers and loops, for whichever backend Keras runs on."""
 
 import contextlib
 
 import keras
+import numpy as np
 
 name = keras.backend.backend()
 
@@ -26,20 +27,77 @@ else:
 tfb = tfp.bijectors
 tfd = tfp.distributions
 
+KEY_DTYPE = "int32" if name == "tensorflow" else "uint32"
 
-def seed_state(seed):
-    """The state of a `keras.random.SeedGenerator` that starts from the integer `seed`."""
-    dtype = "int64" if name == "tensorflow" else "uint32"
-    return keras.ops.convert_to_tensor([seed % 2**31, 0], dtype=dtype)
+# What the numbers that one key gives are for. Each purpose has a key of its own, so that equal seeds never
+# give related draws.
+LATENT, NOISE, LIKELIHOOD = range(3)
 
 
 def random_key(seed):
-    """A stateless TFP seed from an integer or a `keras.random.SeedGenerator`.
+    """A stateless key, an integer tensor (2,), that TFP's `sample(seed=...)` accepts.
 
-    Returns: an integer tensor of shape (2,) that `tfd.Distribution.sample(seed=...)` accepts.
+    Arguments:
+        seed: an integer; a scalar integer tensor; a `keras.random.SeedGenerator`, which moves on; or a key
+            of the backend, which stays as it is.
+
+    Raises: TypeError for anything else.
+
+    Example:
+        >>> tuple(flowzoo.backend.random_key(3).shape)
+        (2,)
     """
-    state = seed.next() if isinstance(seed, keras.random.SeedGenerator) else seed_state(seed)
-    return keras.ops.cast(state, "int32" if name == "tensorflow" else "uint32")
+    if isinstance(seed, keras.random.SeedGenerator):
+        return keras.ops.cast(next_state(seed), KEY_DTYPE)
+    if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        return np.array([seed % 2**31, 0], KEY_DTYPE)
+    if name == "jax":
+        import jax
+
+        if isinstance(seed, jax.Array) and jax.numpy.issubdtype(seed.dtype, jax.dtypes.prng_key):
+            return jax.random.key_data(seed)
+    shape = tuple(getattr(seed, "shape", (None,)))
+    if shape == ():
+        seed = keras.ops.cast(seed % 2**31, KEY_DTYPE)
+        return keras.ops.stack([seed, keras.ops.zeros_like(seed)])
+    if shape == (2,):
+        return keras.ops.cast(seed, KEY_DTYPE)
+    raise TypeError(
+        f"seed must be an integer, a keras.random.SeedGenerator or a key of shape (2,); got {seed!r}."
+    )
+
+
+def next_state(generator):
+    """`generator.next()`, which on JAX is safe within a function that is being traced.
+
+    A state that Keras hands through a compiled step is a tracer there, and moves on within. Any other
+    is moved on at once, outside of what is traced: the key is then a constant of the compiled function.
+    """
+    if name == "tensorflow":
+        return generator.next()
+    import jax
+
+    if isinstance(generator.state.value, jax.core.Tracer):
+        return generator.next()
+    with jax.ensure_compile_time_eval():
+        return generator.next()
+
+
+def fold_in(key, number):
+    """Another key, unrelated to `key`, for each integer `number`."""
+    if name == "jax":
+        import jax
+
+        return jax.random.fold_in(key, number)
+    import tensorflow as tf
+
+    return tf.random.fold_in(tf.cast(key, "int32"), number)
+
+
+def uniform(key, shape, dtype):
+    """Numbers of Uniform[0, 1) that a key gives."""
+    zero, one = (keras.ops.cast(end, dtype) for end in (0.0, 1.0))
+    return tfd.Uniform(zero, one).sample(shape, seed=key)
 
 
 def has_gpu():
@@ -53,61 +111,17 @@ def has_gpu():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def prefers_xla():
-    """Whether a training step runs faster compiled by XLA: on JAX and on GPUs, not on TensorFlow's CPU."""
-    return name == "jax" or has_gpu()
+def prefers_xla(convolutions):
+    """Whether a program runs faster compiled by XLA: on JAX, on GPUs, and where it has no convolutions.
+
+    TensorFlow's own convolutions are the faster ones on a CPU.
+    """
+    return name == "jax" or not convolutions or has_gpu()
 
 
 def variable_scope(model):
     """Where variables that train with `model` are to be made: TensorFlow's distribution strategy."""
     return model.distribute_strategy.scope() if name == "tensorflow" else contextlib.nullcontext()
-
-
-def compiled(model, method):
-    """`method` compiled to one graph, which sees the present weights of `model` at every call.
-
-    `method` takes tensors or None, and returns tensors alone. JAX would bake weights that it finds
-    in a closure into the program as constants, and lose what happens to the states of seed
-    generators, so there they are passed in and given back.
-    """
-    if name == "tensorflow":
-        import tensorflow as tf
-
-        return tf.function(method, autograph=False, reduce_retracing=True)
-
-    import jax
-
-    states = random_states(model)
-
-    @jax.jit
-    def run(values, *inputs):
-        with keras.StatelessScope(state_mapping=list(zip(model.variables, values, strict=True))) as scope:
-            result = method(*inputs)
-            return result, [scope.get_current_value(state) for state in states]
-
-    def call(*inputs):
-        result, values = run([variable.value for variable in model.variables], *inputs)
-        for state, value in zip(states, values, strict=True):
-            state.assign(value)
-        return result
-
-    return call
-
-
-def compiled_where_slow(model, method):
-    """`compiled` on JAX, whose single operations are slow, unless the inputs are being traced already."""
-    if name == "tensorflow":
-        return method
-
-    import jax
-
-    whole = compiled(model, method)
-
-    def call(*inputs):
-        traced = any(isinstance(value, jax.core.Tracer) for value in inputs)
-        return (method if traced else whole)(*inputs)
-
-    return call
 
 
 def random_states(model):

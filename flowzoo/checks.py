@@ -44,8 +44,9 @@ def choice(name, value, choices):
 
 
 def batch(name, value, event_shape, dtype):
-    """`value` as a tensor of shape (batch, *event_shape) and floating dtype, once `array` passes it."""
-    return ops.cast(ops.convert_to_tensor(array(name, value, event_shape)), dtype)
+    """`value` as an array or tensor of shape (batch, *event_shape) and floating dtype; see `array`."""
+    value = array(name, value, event_shape)
+    return ops.cast(value, dtype) if ops.is_tensor(value) else value.astype(dtype, copy=False)
 
 
 def array(name, value, event_shape):

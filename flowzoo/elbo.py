@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from flowzoo import replicas
-from flowzoo.layers.remat import Run
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 
@@ -40,8 +39,8 @@ class EvidenceLowerBound(MaximumLikelihood):
     def call(self, inputs, training=False):
         """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
         x = self._data(inputs)
-        noise = self._noise(ops.shape(x)[0], None)
-        reconstruction, kl = Run()([x, noise], function=self.terms, training=training)
+        noise = self._noise(x, self._key(None))
+        reconstruction, kl = self.terms(x, noise, training=training)
         if training and self.kl_weight is not None:
             self.kl_weight.assign(ops.minimum(self.kl_weight + 1.0 / self.warmup_steps, 1.0))
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}

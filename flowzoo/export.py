@@ -5,17 +5,14 @@ import pathlib
 import tempfile
 
 import keras
-from keras import ops
 
 from flowzoo import backend, checks
-from flowzoo.flow import Flow
-from flowzoo.layers.chain import inverse_chain
 
 FORMATS = ("tf_saved_model", "onnx")
 
 
 def export(model, filepath, format="tf_saved_model", verbose=None, opset_version=None):
-    """Writes a flow or a `FlowVAE` to a folder; the arguments are those of `flowzoo.Flow.export`."""
+    """Writes a model's endpoints to a folder; the arguments are those of `flowzoo.Flow.export`."""
     checks.choice("format", format, FORMATS)
     if backend.name != "tensorflow":
         raise ValueError(
@@ -29,10 +26,10 @@ def export(model, filepath, format="tf_saved_model", verbose=None, opset_version
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as work:
         written, replaced = pathlib.Path(work, "written"), pathlib.Path(work, "replaced")
         if format == "onnx":
-            endpoints = onnx_endpoints(model)
+            endpoints = checked_for_onnx(model).onnx_endpoints()
             write_onnx(endpoints, written, opset_version)
         else:
-            endpoints = flow_endpoints(model) if isinstance(model, Flow) else vae_endpoints(model)
+            endpoints = model.endpoints()
             write_saved_model(endpoints, written)
         _move(written, folder, replaced)
     if verbose or verbose is None:
@@ -59,67 +56,26 @@ def _move(written, folder, replaced):
 DEFAULTS = {"temperature": 1.0, "seed": 0}
 
 
-def flow_endpoints(flow):
-    x, z, context = _inputs(flow, flow.dimensions)
-    noise = {"seed": _scalar("int64")} if flow.is_image_flow else {}
-
-    def sample(temperature, seed, n=None, context=None):
-        z = flow._draw(ops.shape(context)[0] if n is None else n, 1.0, seed)
-        return flow.decode(temperature * z, context)
-
-    return {
-        "log_prob": (flow.log_prob, {**x, **context, **noise}),
-        "sample": (sample, _sample_inputs(flow, context)),
-        "encode": (flow.encode, {**x, **context, **noise}),
-        "decode": (flow.decode, {**z, **context}),
-    }
-
-
-def vae_endpoints(vae):
-    x, z, _ = _inputs(vae, vae.latent_dimensions)
-
-    def sample(temperature, seed, n):
-        if vae.prior_flow is None:
-            return vae.decode(temperature * vae._noise(n, seed))
-        z = vae.prior_flow.decode(temperature * vae.prior_flow._draw(n, 1.0, seed))
-        return vae.decode(ops.reshape(z, (-1, vae.latent_dimensions)))
-
-    return {
-        "elbo": (vae.elbo, {**x, "seed": _scalar("int64")}),
-        "sample": (sample, _sample_inputs(vae, {})),
-        "encode": (vae.encode, x),
-        "decode": (vae.decode, z),
-    }
-
-
-def onnx_endpoints(flow):
-    """`log_prob` and `decode`, with the noise of an image flow as an input: ONNX draws none by seed."""
-    if not isinstance(flow, Flow):
-        raise ValueError(f"Only flows export as 'onnx'; export {flow.name} as 'tf_saved_model'.")
-    if flow.dtype_policy.name != "float32":
+def checked_for_onnx(model):
+    if not hasattr(model, "onnx_endpoints"):
+        raise ValueError(f"Only flows export as 'onnx'; export {model.name} as 'tf_saved_model'.")
+    if model.dtype_policy.name != "float32":
         raise ValueError(
-            f"Only float32 flows export as 'onnx'; the dtype policy of {flow.name} is "
-            f"{flow.dtype_policy.name!r}. Build it with dtype='float32' and give it these weights."
+            f"Only float32 flows export as 'onnx'; the dtype policy of {model.name} is "
+            f"{model.dtype_policy.name!r}. Build it with dtype='float32' and give it these weights."
         )
-    x, z, context = _inputs(flow, flow.dimensions)
-    log_prob, noise = flow.log_prob, {}
-    if flow.is_image_flow:
-        noise = {"noise": keras.InputSpec(shape=(None, *flow.event_shape), dtype=flow.variable_dtype)}
-
-        def log_prob(x, noise, context=None):
-            *layers, dequantize = flow.flow_layers
-            values, log_det = dequantize.dequantize(flow._data(x), noise)
-            z, log_dets = inverse_chain(layers, values, flow._flat_context(flow._context(context)))
-            return flow._log_prob(ops.reshape(z, (-1, flow.dimensions)), [log_det, *log_dets])
-
-    return {
-        "log_prob": (log_prob, {**x, **context, **noise}),
-        "decode": (flow.decode, {**z, **context}),
-    }
+    return model
 
 
-def _inputs(model, latent_size):
-    """The data, the latent and the context (of most models none) as inputs."""
+def scalar_spec(dtype):
+    return keras.InputSpec(shape=(), dtype=dtype)
+
+
+COUNT = {"n": scalar_spec("int32")}
+
+
+def data_specs(model, latent_size):
+    """The data, the latent and the context (of most models none) as inputs, each a dict of one or none."""
     dtype = model.variable_dtype
     x = keras.InputSpec(shape=(None, *model.event_shape), dtype=model.data_dtype)
     z = keras.InputSpec(shape=(None, latent_size), dtype=dtype)
@@ -129,24 +85,16 @@ def _inputs(model, latent_size):
     return {"x": x}, {"z": z}, context
 
 
-def _sample_inputs(model, context):
-    return {
-        **(context or {"n": _scalar("int32")}),
-        "temperature": _scalar(model.variable_dtype),
-        "seed": _scalar("int64"),
-    }
-
-
-def _scalar(dtype):
-    return keras.InputSpec(shape=(), dtype=dtype)
+def draw_specs(model):
+    """What a draw takes beside the number of samples."""
+    return {"temperature": scalar_spec(model.variable_dtype), "seed": scalar_spec("int64")}
 
 
 def _function(method, inputs):
-    """`method` as a function of the `inputs` in their order, which leaves the model's state as it is."""
+    """`method` as a function of the `inputs` in their order."""
 
     def endpoint(*values):
-        with keras.StatelessScope():  # the seed generators start from `seed` within the graph
-            return method(**dict(zip(inputs, values, strict=True)))
+        return method(**dict(zip(inputs, values, strict=True)))
 
     endpoint.__signature__ = inspect.Signature(
         inspect.Parameter(

@@ -1,28 +1,20 @@
 """The model that every flow of the zoo is."""
 
-import functools
 import inspect
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas, variational
-from flowzoo.backend import tfd
 from flowzoo.base import BASES, base_distribution
-from flowzoo.bijector import FlowBijector
-from flowzoo.latent import LatentSpace
-from flowzoo.layers.chain import (
-    build_chain,
-    checked_layers,
-    describe_chain,
-    forward_chain,
-    initialize_chain,
-    inverse_chain,
-    no_log_det,
-)
-from flowzoo.layers.dequantize import Dequantize, VariationalDequantize
-from flowzoo.layers.remat import Run
+from flowzoo.bijector import FlowBijector, FlowDistribution
+from flowzoo.compiled import in_batches, program
+from flowzoo.export import COUNT, data_specs, draw_specs, export, scalar_spec
+from flowzoo.latent import Levels
+from flowzoo.layers.chain import Chain
+from flowzoo.layers.dequantize import Dequantize
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import Published
@@ -35,7 +27,7 @@ def constructor_arguments(model):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(Published, LatentSpace, MaximumLikelihood):
+class Flow(Published, Levels, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
@@ -66,6 +58,8 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
         (3, 2)
     """
 
+    noise_parts = 256  # of a pixel: its noise keeps a distance from the next integer, for float32
+
     def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
         super().__init__(name=name, autocast=False, **kwargs)
         self.event_shape = checks.shape("event_shape", event_shape)
@@ -73,7 +67,7 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
         self.base = checks.choice("base", base, BASES)
-        self.flow_layers = checked_layers(flow_layers)
+        self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = replicas.SeedGenerator()
         if self.is_image_flow:
@@ -85,13 +79,29 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
         if self.built:
             return
         context_shape = None if self.context_shape is None else (None, math.prod(self.context_shape))
-        self.latent_shape = build_chain(self.flow_layers, (None, *self.event_shape), context_shape)[1:]
+        self.chain.build((None, *self.event_shape), context_shape)
+        self.latent_shape = self.chain.latent_shape
         if math.prod(self.latent_shape) != self.dimensions:
             raise ValueError(
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
                 "which has another number of dimensions; a flow must keep it."
             )
         self.built = True
+
+    @property
+    def flow_layers(self):
+        """The layers of the chain, latent to data."""
+        return self.chain.flow_layers
+
+    @property
+    def layers(self):
+        """The same, for Keras's `summary` and `get_layer`."""
+        return list(self.flow_layers)
+
+    @property
+    def latent_dimensions(self):
+        """The length D of the flat latent, which is that of the data."""
+        return self.dimensions
 
     @property
     def is_image_flow(self):
@@ -105,65 +115,121 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
             return "uint8"
         return self.variable_dtype
 
-    # One pass each way, on checked tensors; the latent is one flat vector.
+    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled, and
+    # draws, if it does, without XLA on TensorFlow, whose random numbers are others.
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
+        return self._forward.run((z, context))
+
+    def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
+        """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,).
+
+        Arguments:
+            noise: for an image flow, numbers between 0 and 1 of the shape of x, which make its integers
+                real; or
+            seed: draws them. Without either they are 1/2, the middle of each pixel.
+        """
+        if noise is None and seed is not None:
+            noise = self._drawn_noise(backend.random_key(seed), 0, x)
+        return self._inverse.run((x, context, noise))
+
+    @program
+    def _forward(self, z, context=None, **call):
         z = ops.reshape(z, (-1, *self.latent_shape))
-        return forward_chain(self.flow_layers, z, self._flat_context(context))
+        return self.chain(z, self._flat_context(context), forward=True, log_det=True, **call)
 
-    def inverse_and_log_det(self, x, context=None):
-        """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,)."""
-        z, log_dets = self._inverse(x, context)
-        return z, sum(log_dets, start=no_log_det(z))
-
-    def inverse_and_log_dets(self, x, context=None, *, seed=None):
-        """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
-        x, context = self._data(x), self._context(context)
-        if seed is not None:
-            for layer in self.flow_layers:
-                layer.reseed(seed)
-        return self._fast_inverse(x, context)
-
-    @functools.cached_property
-    def _fast_inverse(self):
-        return backend.compiled_where_slow(self, self._inverse)
-
-    def _inverse(self, x, context=None):
-        z, log_dets = inverse_chain(self.flow_layers, x, self._flat_context(context))
-        return ops.reshape(z, (-1, self.dimensions)), log_dets
+    @program
+    def _inverse(self, x, context=None, noise=None, **call):
+        z, log_det = self.chain(x, self._flat_context(context), noise, log_det=True, **call)
+        return ops.reshape(z, (-1, self.dimensions)), log_det
 
     def _flat_context(self, context):
         return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
 
+    @program
+    def _log_density(self, x, context=None, noise=None, unit=1.0, **call):
+        z, log_det = self._inverse(x, context, noise, **call)
+        return unit * (self.base_distribution.log_prob(z) + log_det)
+
+    @program
+    def _decode(self, z, context):
+        return ops.cast(self._forward(z, context)[0], self.data_dtype)
+
+    @program(xla=False)
+    def _noise(self, count, key, start=0):
+        """What makes the integers of `count` images real, from the middles of equal parts of (0, 1)."""
+        shape = (ops.shape(count)[0], *self.chain.noise_shape)
+        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        uniform = backend.uniform(key, shape, self.variable_dtype)
+        return (ops.floor(uniform * self.noise_parts) + 0.5) / self.noise_parts
+
+    @program(xla=False)
+    def _latents(self, count, key, start=0, temperature=1.0):
+        """`count` draws of the base distribution times the temperature."""
+        key = backend.fold_in(backend.fold_in(key, backend.LATENT), start)
+        return temperature * self.base_distribution.sample(ops.shape(count)[0], seed=key)
+
+    @program
+    def _log_dets(self, x, context, noise):
+        z, log_dets = self.chain.inverse_and_log_dets(x, self._flat_context(context), noise)
+        return ops.reshape(z, (-1, self.dimensions)), log_dets
+
+    def _drawn_noise(self, key, start, x):
+        """The noise of a batch of images that starts at `start`; None for a flow that takes none."""
+        if self.chain.noise_shape is None:
+            return None
+        return self._noise.run((x[(slice(None), *[0] * len(self.event_shape))],), (key, np.int32(start)))
+
     # What users call.
 
-    def log_prob(self, x, context=None, *, seed=None):
+    def log_prob(self, x, context=None, *, seed=None, batch_size=None):
         """Log-density of `x` in nats, in the space of the data (pixels for image flows).
 
         Arguments:
             x: (batch, *event_shape).
             context: (batch, *context_shape), for a conditional flow.
-            seed: integer that fixes the dequantisation noise of an image flow.
+            seed: draws the dequantisation noise of an image flow: an integer, a
+                `keras.random.SeedGenerator` or a key of the backend; without it, the flow's own generator.
+            batch_size: how many examples are computed at a time, None for all at once.
 
-        Returns: tensor (batch,). For many examples, `predict` does the same in batches.
+        Returns: tensor (batch,).
         Raises: ValueError or TypeError for input of a wrong kind, shape, or with NaN.
         """
-        return self._log_prob(*self.inverse_and_log_dets(x, context, seed=seed))
+        return self._density(1.0, x, context, seed, batch_size)
 
-    def _log_prob(self, z, log_dets):
-        return self.base_distribution.log_prob(z) + sum(log_dets, start=no_log_det(z))
-
-    def bits_per_dim(self, x, context=None, *, seed=None):
+    def bits_per_dim(self, x, context=None, *, seed=None, batch_size=None):
         """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
         if not self.is_image_flow:
             raise ValueError(
                 f"bits_per_dim is for image flows, whose data are integers; {self.name} models real "
                 "numbers, for which bits depend on the unit. Use log_prob, in nats."
             )
-        return bits_per_dim(self.log_prob(x, context, seed=seed), self.dimensions)
+        return self._density(bits_per_dim(1.0, self.dimensions), x, context, seed, batch_size)
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None):
+    def _density(self, unit, x, context, seed, batch_size):
+        key, unit = self._noise_key(seed), np.asarray(unit, self.variable_dtype)
+
+        def density(start, x, context):
+            return self._log_density.run((x, context, self._drawn_noise(key, start, x)), (unit,))
+
+        return in_batches(density, self._examples(x, context), batch_size)
+
+    def fixed_log_prob(self, x, context=None, noise=None):
+        """log_prob with the dequantisation noise given, of the shape of `x`, or 1/2; nothing is drawn."""
+        noise = None if noise is None else checks.batch("noise", noise, self.event_shape, self.variable_dtype)
+        return self._log_density.run((*self._examples(x, context), noise))
+
+    def inverse_and_log_dets(self, x, context=None, *, seed=None, batch_size=None):
+        """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
+        key = self._noise_key(seed)
+
+        def log_dets(start, x, context):
+            return self._log_dets.run((x, context, self._drawn_noise(key, start, x)))
+
+        return in_batches(log_dets, self._examples(x, context), batch_size)
+
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
         """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
 
         Arguments:
@@ -172,35 +238,50 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
                 `context_shape` for all samples.
             temperature: the base's sample is multiplied by it; under 1, likelier samples. For a
                 flow of several scales it may be a list, one for each of `level_sizes`.
-            seed: integer or `keras.random.SeedGenerator`; without it, the flow's own generator.
+            seed: an integer, a `keras.random.SeedGenerator` or a key of the backend; without it, the
+                flow's own generator.
+            batch_size: how many are drawn at a time, None for all at once.
         """
         n = checks.positive_integer("n", n)
         if context is not None and self.context_shape is not None:
-            context = ops.convert_to_tensor(context)
+            context = context if ops.is_tensor(context) else np.asarray(context)
             if tuple(context.shape) == self.context_shape:
                 context = ops.broadcast_to(context, (n, *self.context_shape))
-        return self.decode(self._draw(n, temperature, seed), context)
+        key, temperature = self._key(seed), self._temperatures(temperature)
 
-    def _draw(self, n, temperature, seed):
-        """`n` latents, (n, D), from the base times the temperature."""
-        key = backend.random_key(self.seed_generator if seed is None else seed)
-        z = self.base_distribution.sample(n, seed=key)
-        return ops.cast(self._temperatures(temperature), z.dtype) * z
+        def sample(start, count, context):
+            z = self._latents.run((count,), (key, np.int32(start), temperature))
+            return self._decode.run((z, context))
 
-    def encode(self, x, context=None, *, seed=None):
+        examples = np.zeros((n,), "int8"), self._context(context, examples=n)
+        return in_batches(sample, examples, batch_size, what="samples")
+
+    def encode(self, x, context=None, *, seed=None, batch_size=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
-        return self.inverse_and_log_dets(x, context, seed=seed)[0]
+        key = self._noise_key(seed)
 
-    def decode(self, z, context=None):
+        def encode(start, x, context):
+            return self._inverse.run((x, context, self._drawn_noise(key, start, x)))[0]
+
+        return in_batches(encode, self._examples(x, context), batch_size)
+
+    def decode(self, z, context=None, *, batch_size=None):
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        x = self._compiled_forward(z, context)
-        return ops.cast(x, self.data_dtype)
+        return in_batches(lambda _, *batch: self._decode.run(batch), (z, context), batch_size)
 
-    @functools.cached_property
-    def _compiled_forward(self):
-        return backend.compiled(self, lambda z, context: self.forward_and_log_det(z, context)[0])
+    def _key(self, seed):
+        return backend.random_key(self.seed_generator if seed is None else seed)
+
+    def _noise_key(self, seed):
+        """The key of the noise; one that nobody uses where the flow takes none."""
+        return backend.random_key(0) if self.chain.noise_shape is None else self._key(seed)
+
+    def _draw(self, n, temperature, seed):
+        """`n` latents, (n, D), from the base times the temperature."""
+        shared = (self._key(seed), np.int32(0), self._temperatures(temperature))
+        return self._latents.run((np.zeros((n,), "int8"),), shared)
 
     @property
     def base_distribution(self):
@@ -209,7 +290,7 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
 
     @property
     def bijector(self):
-        """The flow as a `tfb.Bijector`, flat latent to data, made afresh at each access."""
+        """The flow as a `tfb.Bijector`, flat latent to data; held, it follows the flow's weights."""
         return FlowBijector(
             self,
             (self.dimensions,),
@@ -221,23 +302,22 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
 
     @property
     def distribution(self):
-        """The flow as a `tfd.TransformedDistribution`, made afresh at each access.
+        """The flow as a `tfd.TransformedDistribution`; held, it follows the flow's weights.
 
         A conditional flow's takes the context flat: `flow.distribution.log_prob(x, context=c)`.
         """
-        return tfd.TransformedDistribution(
-            self.base_distribution,
-            self.bijector,
-            kwargs_split_fn=lambda kwargs: ({}, kwargs),
-            name=self.name,
-        )
+        seed = None if self.chain.noise_shape is None else self.seed_generator
+        return FlowDistribution(self.base_distribution, self.bijector, seed)
 
     # Training.
 
     def initialize(self, x, context=None):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
-        x, context = self._data(x), self._flat_context(self._context(context))
-        initialize_chain(self.flow_layers, x, context)
+        x, context = (
+            None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
+        )
+        noise = self._drawn_noise(self._noise_key(None), 0, x)
+        self.chain.initialize(x, self._flat_context(context), noise)
         replicas.spread(self)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
@@ -247,12 +327,15 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
     def call(self, inputs, training=False):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         if self.context_shape is None:
-            inputs = [self._data(inputs)]
+            x, context = self._examples(inputs)
         elif not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
             raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
         else:
-            inputs = [self._data(inputs[0]), self._context(inputs[1])]
-        return self._log_prob(*Run()(inputs, function=self._inverse, training=training))
+            x, context = self._examples(*inputs)
+        noise = None
+        if self.chain.noise_shape is not None:
+            noise = self._noise(x, self._key(None))
+        return self._log_density(x, context, noise, training=training)
 
     def export(
         self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
@@ -304,33 +387,43 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
             >>> tuple(served.sample(3, temperature=0.9, seed=1).shape)
             (3, 2)
         """
-        from flowzoo.export import export  # it takes flows itself
-
         if input_signature is not None:
             raise ValueError(f"The endpoints of {self.name} have input signatures of their own; give none.")
         export(self, filepath, format, verbose, opset_version)
 
-    # Stand-in for the core's one path with noise given, which takes its place.
+    def endpoints(self):
+        """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
+        x, z, context = data_specs(self, self.dimensions)
+        seed = {} if self.chain.noise_shape is None else {"seed": scalar_spec("int64")}
 
-    def fixed_log_prob(self, x, context=None, noise=None):
-        """Log-density (batch,) in nats for given noise, numbers of Uniform[0, 1) of the shape of `x`."""
-        x, context, layers = self._data(x), self._flat_context(self._context(context)), self.flow_layers
-        log_det = 0.0
-        if noise is not None:
-            last, layers = layers[-1], layers[:-1]
-            if isinstance(last, VariationalDequantize):
-                x, log_det = last.dequantize(x, ops.convert_to_tensor(noise))
-            else:
-                x = last._integers(x) + noise
-        inverse = backend.compiled_where_slow(self, functools.partial(inverse_chain, layers))
-        z, log_dets = inverse(x, context)
-        z = ops.reshape(z, (-1, self.dimensions))
-        return self.base_distribution.log_prob(z) + sum(log_dets) + log_det
+        def sample(temperature, seed, n=None, context=None):
+            count = ops.zeros((ops.shape(context)[0] if n is None else n,))
+            return self._decode(self._latents(count, self._key(seed), temperature=temperature), context)
+
+        return {
+            "log_prob": (self.log_prob, {**x, **context, **seed}),
+            "sample": (sample, {**(context or COUNT), **draw_specs(self)}),
+            "encode": (self.encode, {**x, **context, **seed}),
+            "decode": (self.decode, {**z, **context}),
+        }
+
+    def onnx_endpoints(self):
+        """The same for ONNX, which draws nothing by seed: the noise of an image flow is an input."""
+        x, z, context = data_specs(self, self.dimensions)
+        noise = {}
+        if self.chain.noise_shape is not None:
+            noise = {"noise": keras.InputSpec(shape=(None, *self.event_shape), dtype=self.variable_dtype)}
+        return {
+            "log_prob": (self.fixed_log_prob, {**x, **context, **noise}),
+            "decode": (self.decode, {**z, **context}),
+        }
 
     # Checks of input.
 
-    def _data(self, x):
-        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+    def _examples(self, x, context=None):
+        """x and context, checked and of the flow's floating dtype."""
+        x = checks.batch("x", x, self.event_shape, self.variable_dtype)
+        return x, self._context(context)
 
     def _context(self, context, examples=None):
         if self.context_shape is None:
@@ -363,5 +456,5 @@ class Flow(Published, LatentSpace, MaximumLikelihood):
         if self.context_shape is not None:
             rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
         rows.append(f"  {self.base} latent ({self.dimensions},)")
-        rows += describe_chain(self.flow_layers)
+        rows += self.chain.describe()
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"

@@ -4,29 +4,19 @@ import numpy as np
 from keras import ops
 
 from flowzoo import checks
-from flowzoo.layers.factor_out import level_sizes
 from flowzoo.metrics import png_bits_per_dim
 
 
 class LatentSpace:
-    """Levels, interpolation, attributes, resampling and anomalies: a part of `flowzoo.Flow`.
+    """Interpolation and attributes: a part of every model with `encode` and `decode`.
 
-    Examples that are given or returned have shape (..., *event_shape); a context, for conditional
-    flows, has the shape that `encode` and `decode` take.
+    Examples that are given or returned have shape (..., *event_shape), latents (..., D) with D =
+    `latent_dimensions`; a context, for conditional flows, has the shape that both take.
     """
-
-    @property
-    def level_sizes(self):
-        """How many numbers of the latent belong to each scale, the finest first.
-
-        They stand in this order in the latent: `encode(x)[:, : level_sizes[0]]` is the finest.
-        A flow without scales has one level.
-        """
-        return level_sizes(self.flow_layers, self.latent_shape)
 
     def _temperatures(self, temperature):
         """`temperature` as a factor of the latent: a number, or an array (D,) of one a level."""
-        values = np.asarray(temperature, "float32")
+        values = np.asarray(temperature, self.variable_dtype)
         if not (np.isfinite(values) & (values >= 0)).all():
             raise ValueError(f"temperature must not be negative, nor NaN or infinite; got {temperature!r}.")
         if values.ndim == 0:
@@ -87,14 +77,23 @@ class LatentSpace:
 
         The other arguments are those of `attribute_direction`.
         """
-        total = np.zeros(self.dimensions)
+        total = np.zeros(self.latent_dimensions)
         for start in range(0, len(examples), batch_size):
             part = examples[start : start + batch_size]
             z = self.encode(part, self._repeated(context, len(part)), seed=seed + start)
             total += ops.convert_to_numpy(z).sum(axis=0)
         return total / len(examples)
 
-    def manipulate(self, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, seed=0):
+    def manipulate(
+        self,
+        images,
+        direction,
+        strengths=(-1.0, -0.5, 0.0, 0.5, 1.0),
+        *,
+        context=None,
+        seed=0,
+        batch_size=None,
+    ):
         """Examples moved along a direction of the latent space: f(f^-1(x) + strength * direction).
 
         Arguments:
@@ -103,20 +102,42 @@ class LatentSpace:
             strengths: factors of the direction; at 0 the example itself comes back.
             context: one example's context for all, for a conditional flow.
             seed: integer that fixes the dequantisation noise.
+            batch_size: how many examples are computed at a time, None for all at once.
 
         Returns: (n, len(strengths), *event_shape).
         """
         direction = np.asarray(ops.convert_to_numpy(direction), "float32")
-        if direction.shape != (self.dimensions,):
-            raise ValueError(f"direction must have shape ({self.dimensions},); got {direction.shape}.")
+        if direction.shape != (self.latent_dimensions,):
+            raise ValueError(f"direction must have shape ({self.latent_dimensions},); got {direction.shape}.")
         strengths = np.atleast_1d(np.asarray(strengths, "float32"))
-        z = ops.convert_to_numpy(self.encode(images, self._repeated(context, len(images)), seed=seed))
+        z = self.encode(images, self._repeated(context, len(images)), seed=seed, batch_size=batch_size)
+        z = ops.convert_to_numpy(z)
         moved = z[:, None] + strengths[:, None] * direction
-        moved = moved.reshape(-1, self.dimensions)
-        x = self.decode(moved, self._repeated(context, len(moved)))
+        moved = moved.reshape(-1, self.latent_dimensions)
+        x = self.decode(moved, self._repeated(context, len(moved)), batch_size=batch_size)
         return ops.reshape(x, (len(z), len(strengths), *self.event_shape))
 
-    def reconstruct(self, x, *, resample_levels=(), context=None, temperature=1.0, seed=0):
+    def _repeated(self, context, n):
+        """One example's context `n` times."""
+        if context is None or self.context_shape is None:
+            return context
+        context = np.asarray(ops.convert_to_numpy(context))
+        return np.broadcast_to(context, (n, *self.context_shape)).copy()
+
+
+class Levels(LatentSpace):
+    """What the scales of a flow's latent hold, and how strange an example is: a part of `flowzoo.Flow`."""
+
+    @property
+    def level_sizes(self):
+        """How many numbers of the latent belong to each scale, the finest first.
+
+        They stand in this order in the latent: `encode(x)[:, : level_sizes[0]]` is the finest.
+        A flow without scales has one level.
+        """
+        return self.chain.level_sizes
+
+    def reconstruct(self, x, *, resample_levels=(), context=None, temperature=1.0, seed=0, batch_size=None):
         """Examples with the latents of some levels drawn anew, the others their own.
 
         It shows what each scale holds: with the finest resampled, detail changes; without any,
@@ -128,6 +149,7 @@ class LatentSpace:
             context: (batch, *context_shape), for a conditional flow.
             temperature: of the new latents.
             seed: integer that draws them and the dequantisation noise.
+            batch_size: how many examples are computed at a time, None for all at once.
         """
         sizes = self.level_sizes
         if any(level not in range(len(sizes)) for level in resample_levels):
@@ -135,12 +157,12 @@ class LatentSpace:
                 f"resample_levels must be from 0 to {len(sizes) - 1}, the levels of {self.name}; "
                 f"got {resample_levels!r}."
             )
-        z = ops.convert_to_numpy(self.encode(x, context, seed=seed))
+        z = ops.convert_to_numpy(self.encode(x, context, seed=seed, batch_size=batch_size))
         drawn = ops.convert_to_numpy(self._draw(len(z), temperature, seed))
         anew = np.repeat(np.isin(np.arange(len(sizes)), resample_levels), sizes)
-        return self.decode(np.where(anew, drawn, z), context)
+        return self.decode(np.where(anew, drawn, z), context, batch_size=batch_size)
 
-    def anomaly_score(self, x, context=None, *, seed=0):
+    def anomaly_score(self, x, context=None, *, seed=0, batch_size=None):
         """How unlike the training data each example is, (batch,): the higher, the stranger.
 
         For vectors, -log_prob in nats. The density of images also rises as they get simpler,
@@ -153,14 +175,7 @@ class LatentSpace:
             models (Serra et al., 2019, arXiv:1909.11480)
         """
         if not self.is_image_flow:
-            return -ops.convert_to_numpy(self.log_prob(x, context))
-        bits = ops.convert_to_numpy(self.bits_per_dim(x, context, seed=seed))
+            return -ops.convert_to_numpy(self.log_prob(x, context, batch_size=batch_size))
+        bits = ops.convert_to_numpy(self.bits_per_dim(x, context, seed=seed, batch_size=batch_size))
         step = self.flow_layers[-1].step
         return bits - png_bits_per_dim(np.asarray(ops.convert_to_numpy(x)) // step * step)
-
-    def _repeated(self, context, n):
-        """One example's context `n` times."""
-        if context is None or self.context_shape is None:
-            return context
-        context = np.asarray(ops.convert_to_numpy(context))
-        return np.broadcast_to(context, (n, *self.context_shape)).copy()

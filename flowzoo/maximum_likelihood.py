@@ -20,11 +20,11 @@ class MaximumLikelihood(keras.Model):
     def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
         """Keras's `compile`, without a loss.
 
-        `jit_compile="auto"` uses XLA on JAX and on GPUs; on TensorFlow's CPU it does not, where
-        XLA takes longer to compile and trained Glow at 0.86 of the speed.
+        `jit_compile="auto"` uses XLA on JAX, on GPUs, and on TensorFlow's CPU for models without
+        convolutions, which it trains 1.5 to 2.4 times as fast.
         """
-        if jit_compile == "auto" and not backend.prefers_xla():
-            jit_compile = False
+        if jit_compile == "auto":
+            jit_compile = self.prefers_xla
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
 
     def compile_from_config(self, config):
@@ -82,7 +82,12 @@ class MaximumLikelihood(keras.Model):
     @property
     def needs_initialization(self):
         """Whether a layer still waits for data to start from."""
-        return any(layer.needs_initialization for layer in self.flow_layers)
+        return self.chain.needs_initialization
+
+    @property
+    def prefers_xla(self):
+        """Whether it runs faster compiled by XLA: TensorFlow's own convolutions are the faster on a CPU."""
+        return backend.prefers_xla(convolutions=any(len(weight.shape) == 4 for weight in self.weights))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         if self.loss is not None:

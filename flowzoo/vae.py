@@ -1,6 +1,5 @@
 """Variational autoencoders whose posterior and prior may be flows."""
 
-import functools
 import math
 
 import keras
@@ -9,8 +8,11 @@ from keras import ops
 
 from flowzoo import backend, checks, replicas
 from flowzoo.base import base_distribution
+from flowzoo.compiled import in_batches, program
 from flowzoo.elbo import EvidenceLowerBound
+from flowzoo.export import COUNT, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
+from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import PublishedVAE
@@ -19,7 +21,7 @@ DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(PublishedVAE, EvidenceLowerBound):
+class FlowVAE(PublishedVAE, LatentSpace, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -193,11 +195,12 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
         """The dtype of pixels, "uint8", or of other data, that of the weights."""
         return "uint8" if self.is_image_flow else self.variable_dtype
 
-    # The model, on checked tensors; the latent is one flat vector.
+    # The model, on checked tensors; the latent is one flat vector, and its noise an argument.
 
-    def _posterior(self, x):
+    @program
+    def _posterior(self, x, **call):
         """What the encoder says of z0: mean, log-scale, both (batch, D), and perhaps the context, flat."""
-        outputs = self.encoder(x)
+        outputs = self.encoder(x, **call)
         outputs = [outputs] if ops.is_tensor(outputs) else list(outputs)
         flat = [ops.cast(part, self.variable_dtype) for part in outputs]
         flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in flat]
@@ -205,7 +208,7 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
             flat.append(ops.zeros_like(flat[0]) + self.posterior_log_scale)
         return flat
 
-    def _latent(self, posterior, noise):
+    def _latent(self, posterior, noise, **call):
         """z and log q(z | x) from standard normal noise: (batch, D), (batch,)."""
         mean, log_scale, *context = posterior
         z = mean + ops.exp(log_scale) * noise
@@ -213,18 +216,17 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
         if self.posterior_flow is not None:
             if context:
                 context = [ops.reshape(context[0], (-1, *self.posterior_flow.context_shape))]
-            z, log_det = self.posterior_flow.forward_and_log_det(z, *context)
+            z, log_det = self.posterior_flow._forward(z, *context, **call)
             z, log_q = ops.reshape(z, (-1, self.latent_dimensions)), log_q - log_det
         return z, log_q
 
-    def _log_prior(self, z):
+    def _log_prior(self, z, **call):
         if self.prior_flow is None:
             return self.noise_distribution.log_prob(z)
-        w, log_det = self.prior_flow.inverse_and_log_det(ops.reshape(z, (-1, *self.latent_shape)))
-        return self.prior_flow.base_distribution.log_prob(w) + log_det
+        return self.prior_flow._log_density(ops.reshape(z, (-1, *self.latent_shape)), **call)
 
-    def _location(self, z):
-        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)))
+    def _location(self, z, **call):
+        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)), **call)
         return ops.cast(location, self.variable_dtype)
 
     def _likelihood(self, location):
@@ -233,51 +235,98 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
             log_scale = ops.convert_to_tensor(log_scale)
         return likelihood_distribution(self.likelihood, location, log_scale)
 
-    def terms(self, x, noise):
+    def terms(self, x, noise, **call):
         """log p(x | z) and log q(z | x) - log p(z), whose difference is the ELBO, for given noise.
 
         Arguments:
             x: (batch, *event_shape).
             noise: standard normal numbers (batch, D) that draw z.
+            call: such as training=True, for the networks.
 
         Returns: two tensors (batch,) in nats.
         """
-        z, log_q = self._latent(self._posterior(x), noise)
-        reconstruction = self._likelihood(self._location(z)).log_prob(x)
-        return reconstruction, log_q - self._log_prior(z)
+        z, log_q = self._latent(self._posterior(x, **call), noise, **call)
+        reconstruction = self._likelihood(self._location(z, **call)).log_prob(x)
+        return reconstruction, log_q - self._log_prior(z, **call)
 
     @property
     def noise_distribution(self):
         """The standard normal distribution of the flat latent's noise, made afresh."""
         return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
 
-    def _noise(self, n, seed):
-        key = backend.random_key(self.seed_generator if seed is None else seed)
-        return self.noise_distribution.sample(n, seed=key)
+    @program(xla=False)
+    def _noise(self, count, key, start=0, temperature=1.0):
+        """Standard normal numbers (n, D) times the temperature, for the `count` examples of a batch."""
+        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        return temperature * self.noise_distribution.sample(ops.shape(count)[0], seed=key)
+
+    @program
+    def _elbo(self, x, noise):
+        reconstruction, kl = self.terms(x, noise)
+        return reconstruction - kl
+
+    @program
+    def _encode(self, x, noise):
+        return self._latent(self._posterior(x), noise)[0]
+
+    @program
+    def _decode(self, z):
+        return self._as_data(likelihood_mean(self.likelihood, self._location(z)))
+
+    @program(xla=False)
+    def _noisy_decode(self, z, key, start):
+        key = backend.fold_in(backend.fold_in(key, backend.LIKELIHOOD), start)
+        return self._as_data(self._likelihood(self._location(z)).sample(seed=key))
+
+    @program
+    def _from_prior(self, w):
+        """The latent of draws from the prior's base."""
+        return w if self.prior_flow is None else self.prior_flow._forward(w)[0]
+
+    @program
+    def _log_weights(self, x, total, noise, *rest):
+        """log(exp(total) + the sum of the first `used` importance weights / count) of (n, times, D) noise."""
+        *posterior, used, count = rest
+        times = noise.shape[1]
+        noise = ops.reshape(noise, (-1, self.latent_dimensions))
+        z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
+        log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
+        weights = ops.reshape(log_p + self._log_prior(z) - log_q, (-1, times))
+        weights = ops.where(ops.arange(times) < used, weights, -np.inf)
+        return ops.logaddexp(total, ops.logsumexp(weights, axis=1) - ops.log(count))
+
+    def _as_data(self, x):
+        if self.is_image_flow:
+            return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
+        return x
+
+    def _drawn_noise(self, key, start, n, temperature=1.0):
+        shared = key, np.int32(start), np.asarray(temperature, self.variable_dtype)
+        return self._noise.run((np.zeros((n,), "int8"),), shared)
 
     # What users call.
 
-    def elbo(self, x, *, seed=None):
+    def elbo(self, x, *, seed=None, batch_size=None):
         """The evidence lower bound of one draw of z for each example, (batch,), in nats.
 
         Arguments:
             x: (batch, *event_shape).
-            seed: integer that draws z.
+            seed: draws z: an integer, a `keras.random.SeedGenerator` or a key of the backend.
+            batch_size: how many examples are computed at a time, None for all at once.
         """
-        x = self._data(x)
-        return self.fixed_elbo(x, self._noise(ops.shape(x)[0], seed))
+        key = self._key(seed)
 
-    @functools.cached_property
-    def fixed_elbo(self):
-        """The function of (x, noise), as `terms` takes them, that gives the ELBO, (batch,)."""
+        def elbo(start, x):
+            return self._elbo.run((x, self._drawn_noise(key, start, ops.shape(x)[0])))
 
-        def elbo(x, noise):
-            reconstruction, kl = self.terms(x, noise)
-            return reconstruction - kl
+        return in_batches(elbo, (self._data(x),), batch_size)
 
-        return backend.compiled_where_slow(self, elbo)
+    def fixed_elbo(self, x, noise):
+        """The ELBO, (batch,), with the noise of the latent given, as `terms` takes it."""
+        noise = checks.batch("noise", noise, (self.latent_dimensions,), self.variable_dtype)
+        return self._elbo.run((self._data(x), noise))
 
-    def log_prob(self, x, *, num_importance_samples=1000, seed=None):
+    def log_prob(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """The importance-weighted estimate of log p(x), (batch,), in nats.
 
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
@@ -291,48 +340,37 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
         Arguments:
             x: (batch, *event_shape).
             num_importance_samples: K.
-            seed: integer that draws the z_k.
+            seed: draws the z_k: an integer, a `keras.random.SeedGenerator` or a key of the backend.
+            batch_size: how many examples are computed at a time, 2,000 at most.
         """
         x = self._data(x)
         count = checks.positive_integer("num_importance_samples", num_importance_samples)
-        generator = self.seed_generator if seed is None else keras.random.SeedGenerator(seed)
-        parts = [x[start : start + DECODINGS] for start in range(0, x.shape[0], DECODINGS)]
-        return ops.concatenate([self._importance_weighted(part, count, generator) for part in parts])
+        size = min(checks.positive_integer("batch_size", batch_size), DECODINGS)
+        key = self._key(seed)
+        return in_batches(
+            lambda start, x: self._importance_weighted(x, count, backend.fold_in(key, start)), (x,), size
+        )
 
-    def _importance_weighted(self, x, count, generator):
-        posterior = self._compiled_posterior(x)
-        at_once = min(count, DECODINGS // x.shape[0])
-        total = None
+    def _importance_weighted(self, x, count, key):
+        posterior = self._posterior.run((x,))
+        n = x.shape[0]
+        at_once = min(count, DECODINGS // n)
+        total = np.full((n,), -np.inf, self.variable_dtype)
         for done in range(0, count, at_once):
-            noise = self._noise(x.shape[0] * min(at_once, count - done), generator)
-            part = self._compiled_log_weights(x, noise, *posterior)
-            total = part if total is None else ops.logaddexp(total, part)
-        return total - math.log(count)
+            noise = self._drawn_noise(key, done, n * at_once)
+            noise = ops.reshape(noise, (n, at_once, self.latent_dimensions))
+            used, among = np.int32(count - done), np.asarray(count, self.variable_dtype)
+            total = self._log_weights.run((x, total, noise, *posterior), (used, among))
+        return total
 
-    @functools.cached_property
-    def _compiled_posterior(self):
-        return backend.compiled(self, self._posterior)
-
-    @functools.cached_property
-    def _compiled_log_weights(self):
-        """The log of the sum of importance weights, of as many z for each example as noise is given."""
-
-        def log_weights(x, noise, *posterior):
-            batch = ops.shape(x)[0]
-            times = ops.shape(noise)[0] // batch
-            z, log_q = self._latent([ops.repeat(part, times, axis=0) for part in posterior], noise)
-            log_p = self._likelihood(self._location(z)).log_prob(ops.repeat(x, times, axis=0))
-            log_p = log_p + self._log_prior(z)
-            return ops.logsumexp(ops.reshape(log_p - log_q, (batch, times)), axis=1)
-
-        return backend.compiled(self, log_weights)
-
-    def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None):
+    def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """-log_prob / (D ln 2), (batch,), by the importance-weighted estimate."""
-        log_prob = self.log_prob(x, num_importance_samples=num_importance_samples, seed=seed)
+        log_prob = self.log_prob(
+            x, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
+        )
         return bits_per_dim(log_prob, self.dimensions)
 
-    def sample(self, n, context=None, *, temperature=1.0, mean=True, seed=None):
+    def sample(self, n, context=None, *, temperature=1.0, mean=True, seed=None, batch_size=None):
         """Draws `n` examples, (n, *event_shape): z from the prior, then the mean of p(x | z).
 
         Arguments:
@@ -340,73 +378,101 @@ class FlowVAE(PublishedVAE, EvidenceLowerBound):
             context: None, as for every unconditional flow.
             temperature: the prior's base sample is multiplied by it; under 1, likelier samples.
             mean: False to draw x from p(x | z), with its noise, rather than to take the mean.
-            seed: integer or `keras.random.SeedGenerator`; without it, the model's own generator.
+            seed: an integer, a `keras.random.SeedGenerator` or a key of the backend; without it, the
+                model's own generator.
+            batch_size: how many are drawn at a time, None for all at once.
 
         Returns: uint8 for pixels; for "bernoulli", the probability of a 1, or 0 and 1.
         """
         n = checks.positive_integer("n", n)
-        if context is not None:
-            raise ValueError(f"{self.name} takes no context.")
-        if not (np.isfinite(temperature) and temperature >= 0):
-            raise ValueError(f"temperature must not be negative, nor NaN or infinite; got {temperature!r}.")
-        generator = self.seed_generator if seed is None else seed
-        if not isinstance(generator, keras.random.SeedGenerator):
-            generator = keras.random.SeedGenerator(generator)
-        if self.prior_flow is None:
-            z = temperature * self._noise(n, generator)
-        else:
-            z = self.prior_flow.decode(self.prior_flow._draw(n, temperature, generator))
-            z = ops.reshape(z, (n, self.latent_dimensions))
-        if mean:
-            return self.decode(z)
-        distribution = self._likelihood(self._compiled_location(z))
-        return self._as_data(distribution.sample(seed=backend.random_key(generator)))
+        self._check_no_context(context)
+        temperature, key = (self.prior_flow or self)._temperatures(temperature), self._key(seed)
 
-    def encode(self, x, *, mean=True, seed=None):
+        def sample(start, count):
+            if self.prior_flow is None:
+                z = self._drawn_noise(key, start, len(count), temperature)
+            else:
+                w = self.prior_flow._latents.run((count,), (key, np.int32(start), temperature))
+                z = ops.reshape(self._from_prior.run((w,)), (-1, self.latent_dimensions))
+            if mean:
+                return self._decode.run((z,))
+            return self._noisy_decode.run((z,), (key, np.int32(start)))
+
+        return in_batches(sample, (np.zeros((n,), "int8"),), batch_size, what="samples")
+
+    def encode(self, x, context=None, *, mean=True, seed=None, batch_size=None):
         """A latent of `x`, (batch, D): that of the posterior's central noise 0, or a draw.
 
         Arguments:
             x: (batch, *event_shape).
+            context: None, as for every unconditional flow.
             mean: False to draw z from q(z | x). Without a posterior flow, True gives its mean.
-            seed: integer that draws z.
+            seed: draws z.
+            batch_size: how many examples are computed at a time, None for all at once.
         """
-        x = self._data(x)
-        noise = self._noise(ops.shape(x)[0], seed)
-        return self._latent(self._compiled_posterior(x), 0.0 * noise if mean else noise)[0]
+        self._check_no_context(context)
+        key = backend.random_key(0) if mean else self._key(seed)
 
-    def decode(self, z):
+        def encode(start, x):
+            noise = self._drawn_noise(key, start, ops.shape(x)[0], 0.0 if mean else 1.0)
+            return self._encode.run((x, noise))
+
+        return in_batches(encode, (self._data(x),), batch_size)
+
+    def decode(self, z, context=None, *, batch_size=None):
         """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels."""
+        self._check_no_context(context)
         z = checks.batch("z", z, (self.latent_dimensions,), self.variable_dtype)
-        return self._as_data(likelihood_mean(self.likelihood, self._compiled_location(z)))
+        return in_batches(lambda _, z: self._decode.run((z,)), (z,), batch_size)
 
-    @functools.cached_property
-    def _compiled_location(self):
-        return backend.compiled(self, self._location)
-
-    def reconstruct(self, x, *, mean=True, seed=None):
+    def reconstruct(self, x, *, mean=True, seed=None, batch_size=None):
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
-        return self.decode(self.encode(x, mean=mean, seed=seed))
+        z = self.encode(x, mean=mean, seed=seed, batch_size=batch_size)
+        return self.decode(z, batch_size=batch_size)
 
-    def _as_data(self, x):
-        if self.is_image_flow:
-            return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
-        return x
+    @property
+    def level_sizes(self):
+        """How many numbers the latent has, as a list of one level."""
+        return [self.latent_dimensions]
+
+    def _key(self, seed):
+        return backend.random_key(self.seed_generator if seed is None else seed)
+
+    def _check_no_context(self, context):
+        if context is not None:
+            raise ValueError(f"{self.name} takes no context.")
 
     export = Flow.export
+
+    def endpoints(self):
+        """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
+        x, z, _ = data_specs(self, self.latent_dimensions)
+
+        def sample(n, temperature, seed):
+            drawn = self._noise if self.prior_flow is None else self.prior_flow._latents
+            w = drawn(ops.zeros((n,)), self._key(seed), temperature=temperature)
+            return self._decode(ops.reshape(self._from_prior(w), (-1, self.latent_dimensions)))
+
+        return {
+            "elbo": (self.elbo, {**x, "seed": scalar_spec("int64")}),
+            "sample": (sample, {**COUNT, **draw_specs(self)}),
+            "encode": (self.encode, x),
+            "decode": (self.decode, z),
+        }
 
     # Training.
 
     @property
-    def flow_layers(self):
-        """The layers of both flows."""
+    def needs_initialization(self):
+        """Whether a layer of a flow still waits for data to start from."""
         flows = [flow for flow in (self.posterior_flow, self.prior_flow) if flow is not None]
-        return [layer for flow in flows for layer in flow.flow_layers]
+        return any(flow.needs_initialization for flow in flows)
 
     def initialize(self, x):
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
-        x = self._data(x)
+        x = ops.convert_to_tensor(self._data(x))
         posterior = self._posterior(x)
-        noise = self._noise(x.shape[0], None)
+        noise = self._noise(x, self._key(None))
         mean, log_scale, *context = posterior
         if self.posterior_flow is not None:
             start = ops.reshape(mean + ops.exp(log_scale) * noise, (-1, *self.latent_shape))

@@ -24,10 +24,10 @@ def fit_variational(
 
         KL = E_q[log q(x) - log p(x)],  x = f(z),  z from the base.
 
-    The loss is that mean, in nats, with the target as given: for an unnormalised target it is
-    KL - log Z. With `path_gradient` the gradient flows through x alone, not through the weights
-    in log q; it has the same mean, and no variance at all where q equals p. It costs one data to
-    latent pass a step, which an IAF makes dimension after dimension.
+    The loss is that mean, in nats, and the flow's regularizers, with the target as given: for an
+    unnormalised target it is KL - log Z. With `path_gradient` the gradient flows through x alone, not
+    through the weights in log q; it has the same mean, and no variance at all where q equals p. It costs
+    one data to latent pass a step, which an IAF makes dimension after dimension.
 
     References:
         Sticking the Landing (Roeder et al., 2017, arXiv:1703.09194)
@@ -78,19 +78,19 @@ class ReverseKL(keras.Model):
         self.path_gradient = path_gradient
         self.built = True
 
-    def call(self, z):
-        x, log_det = self.flow.forward_and_log_det(z)
+    def call(self, z, training=False):
+        x, log_det = self.flow._forward(z, training=training)
         if self.path_gradient:
             # Reading the values first: a scope inside another does not see the outer one's.
             fixed = [(weight, ops.stop_gradient(weight.value)) for weight in self.flow.variables]
             with keras.StatelessScope(state_mapping=fixed):
-                z, log_det = self.flow.inverse_and_log_det(x)
+                z, log_det = self.flow._inverse(x, training=training)
             log_det = -log_det
         log_q = self.flow.base_distribution.log_prob(z) - log_det
         return log_q - ops.reshape(self.target_log_prob_fn(x), (-1,))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        return ops.mean(y_pred)
+        return sum(self.losses, start=ops.mean(y_pred))  # those of regularizers
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         return super().compute_metrics(x, y, None)

@@ -8,6 +8,7 @@ from flowzoo.layers import (
     AdditiveCoupling,
     AffineCoupling,
     BatchNormalization,
+    Chain,
     CheckerboardCoupling,
     DiagonalScaling,
     FactorOut,
@@ -87,6 +88,8 @@ LAYERS = {
         (2, 2, 2),
         False,
     ),
+    "chain": (lambda: Chain([AffineCoupling(MLP((8,))), Permutation(), ActNorm(), Chain()]), (3,), False),
+    "chain, rematerialised": (lambda: Chain([AffineCoupling(MLP((8,))), ActNorm()], remat=True), (3,), False),
     "logit": (lambda: Logit(0.05), (4,), True),
     "rescale": (lambda: Rescale(-3.0, 1.0), (2, 2, 1), False),
     "reshape": (lambda: Reshape((6,)), (3, 2, 1), False),
@@ -109,6 +112,8 @@ CONDITIONAL_LAYERS = [
     "channel coupling",
     "checkerboard coupling",
     "factor out, learned prior",
+    "chain",
+    "chain, rematerialised",
 ]
 
 # name -> makes the model; `event_shape` and other arguments can be set.

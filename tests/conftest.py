@@ -29,6 +29,13 @@ def fixed_seed():
     keras.utils.set_random_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def little_compiling(request, monkeypatch):
+    """Without XLA on TensorFlow, which compiles for longer than tests compute, but for those marked `xla`."""
+    if flowzoo.backend.name == "tensorflow" and not request.node.get_closest_marker("xla"):
+        monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda convolutions: False)
+
+
 @pytest.fixture(scope="session")
 def published(tmp_path_factory):
     """A folder of pretrained models with one small model, "tiny"."""

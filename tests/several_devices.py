@@ -97,7 +97,7 @@ together = find_devices(devices)
 one = find_devices(None)
 found = {}
 # One noise for all, where replicas otherwise draw their own: the middle of [0, 1).
-parts, flowzoo.layers.Dequantize.parts = flowzoo.layers.Dequantize.parts, 256 if on_jax else 1
+parts, flowzoo.Flow.noise_parts = flowzoo.Flow.noise_parts, 256 if on_jax else 1
 for name in MODELS:
     for kind, used in [("together", together)] if several else [("one", one), ("together", together)]:
         start, weights, losses = trained(name, used)
@@ -105,7 +105,7 @@ for name in MODELS:
         found[f"{name} {kind} losses"] = losses
         if kind == "one":
             found |= {f"{name} start {i}": weight for i, weight in enumerate(start)}
-flowzoo.layers.Dequantize.parts = parts
+flowzoo.Flow.noise_parts = parts
 
 if not several:
     with together.scope():
@@ -114,13 +114,12 @@ if not several:
     batches = together.share(Batches(MODELS["Glow"][1], batch_size=64))
     with together.fit_scope():
         found["losses"] = flow.fit(batches, epochs=3, shuffle=False, verbose=0).history["loss"]
-    layer = flow.flow_layers[-1]
     x = ops.zeros((2, 4, 4, 1))
     if on_jax:
-        found["noise"] = layer.inverse_and_log_det(x)[0]
+        found["noise"] = flow._noise(x, flow._key(None))
     else:
         strategy = flow.distribute_strategy
-        draws = [strategy.run(lambda: layer.inverse_and_log_det(x)[0]) for _ in range(2)]
+        draws = [strategy.run(lambda: flow._noise(x, flow._key(None))) for _ in range(2)]
         noise = [strategy.experimental_local_results(draw) for draw in draws]
         found["noise"] = np.concatenate([np.asarray(part) for parts in noise for part in parts])
 

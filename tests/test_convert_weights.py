@@ -137,9 +137,10 @@ def test_what_does_not_fit_is_left_as_it_is(folder, change, message):
             "flow_layers/factor_out/flow_layers/act_norm/vars/0",
         ),
         (
-            "chain/flow_layers/variational_dequantize/noise_chain/flow_layers/checkerboard_coupling/head/vars/0",
+            "chain/flow_layers/variational_dequantize/chain/flow_layers/checkerboard_coupling/head/vars/0",
             "flow_layers/variational_dequantize/noise_layers/checkerboard_coupling/head/vars/0",
         ),
+        ("layers/iaf/chain/flow_layers/invert/layer/made/vars/0", "flow_layers/invert/layer/made/vars/0"),
         ("posterior_flow/chain/flow_layers/invert/layer/made/vars/0", "flow_layers/invert/layer/made/vars/0"),
     ],
 )

@@ -10,8 +10,7 @@ from keras import ops
 
 import flowzoo
 from flowzoo import backend
-from flowzoo.layers import Dequantize, Logit, Rescale, Reshape, VariationalDequantize
-from flowzoo.layers.chain import forward_chain, inverse_chain
+from flowzoo.layers import Chain, Dequantize, Logit, Rescale, Reshape, VariationalDequantize
 from flowzoo.metrics import bits_per_dim
 from flowzoo.testing import check_gradients, jacobian_log_det, perturb
 
@@ -49,15 +48,16 @@ def test_images_have_one_flat_latent_that_decodes_to_them(case):
 def test_reals_come_back_both_ways(case):
     model, _, context = case
     layers, context = model.flow_layers[:-1], flat(context)
+    chain = Chain(layers)
     bins = model.flow_layers[-1].bins
     reals = bins * data_for(model.event_shape, unit=True)
-    z, log_dets = inverse_chain(layers, ops.convert_to_tensor(reals), context)
-    back, log_det = forward_chain(layers, z, context)
+    z, inverse_log_det = chain.inverse_and_log_det(ops.convert_to_tensor(reals), context)
+    back, log_det = chain.forward_and_log_det(z, context)
     np.testing.assert_allclose(numpy(back) / bins, reals / bins, atol=1e-4)
-    np.testing.assert_allclose(numpy(log_det), -numpy(sum(log_dets)), rtol=1e-5, atol=1e-3)
-    layers = [layer for layer in layers if not isinstance(layer, (Rescale, Logit))]
+    np.testing.assert_allclose(numpy(log_det), -numpy(inverse_log_det), rtol=1e-5, atol=1e-3)
+    chain = Chain([layer for layer in layers if not isinstance(layer, (Rescale, Logit))])
     z = data_for(z.shape[1:], seed=2)
-    back, _ = inverse_chain(layers, forward_chain(layers, ops.convert_to_tensor(z), context)[0], context)
+    back = chain(chain(ops.convert_to_tensor(z), context, forward=True), context)
     np.testing.assert_allclose(numpy(back), z, atol=1e-3)
 
 
@@ -66,11 +66,11 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
     log_prob = numpy(model.log_prob(x, context, seed=0))
     base = numpy(model.base_distribution.log_prob(model.encode(x, context, seed=0)))
     # The Jacobian at the dequantised image, which the layers but the last bring back from the latent.
-    layers, context = model.flow_layers[:-1], flat(context)
+    chain, context = Chain(model.flow_layers[:-1]), flat(context)
     z, log_dets = model.inverse_and_log_dets(x, None if context is None else case[2], seed=0)
-    reals = numpy(forward_chain(layers, ops.reshape(z, (-1, *model.latent_shape)), context)[0])
+    reals = numpy(chain(ops.reshape(z, (-1, *model.latent_shape)), context, forward=True))
     part = None if context is None else context[:1]
-    expected = jacobian_log_det(lambda v: inverse_chain(layers, v, part)[0], reals[:1])[0]
+    expected = jacobian_log_det(lambda v: chain(v, part), reals[:1])[0]
     of_noise = float(log_dets[0][0])  # not a function of x: the density of the noise
     np.testing.assert_allclose(log_prob[0], base[0] + expected + of_noise, atol=1e-3, rtol=1e-6)
 
@@ -85,8 +85,7 @@ def test_bits_per_dim_through_the_tfp_distribution(case):
     model, x, context = case
     keywords = {} if context is None else {"context": context}
     bits = numpy(model.bits_per_dim(x, context, seed=3))
-    model.flow_layers[-1].reseed(3)
-    log_prob = model.distribution.log_prob(x.astype("float32"), **keywords)
+    log_prob = model.distribution.log_prob(x.astype("float32"), seed=3, **keywords)
     np.testing.assert_allclose(numpy(bits_per_dim(log_prob, model.dimensions)), bits, rtol=1e-5)
 
 
@@ -200,11 +199,12 @@ def test_a_uniform_model_has_as_many_bits_per_dim_as_its_images(bits):
 
 
 def test_variational_noise_has_the_density_that_it_claims():
-    layer = VariationalDequantize(couplings=3, hidden_channels=8, seed=0)
+    layer = VariationalDequantize(couplings=3, hidden_channels=8)
     layer.build((None, 1, 2, 1))
     perturb(layer, scale=0.3)
     x = np.broadcast_to(np.array([17.0, 200.0], "float32").reshape(1, 1, 2, 1), (50000, 1, 2, 1))
-    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))
+    uniform = np.random.default_rng(0).uniform(size=x.shape).astype("float32")
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), None, ops.convert_to_tensor(uniform))
     noise = numpy(z) - x
     assert noise.min() >= 0
     assert noise.max() < 1
@@ -225,7 +225,7 @@ def test_probabilities_of_all_images_sum_to_one_at_most():
     images = np.stack(np.meshgrid(*[[0, 128]] * 4), axis=-1).reshape(16, 2, 2, 1)
     total = numpy(ops.exp(flow.log_prob(np.repeat(images, 2000, axis=0), seed=0))).mean() * 16
     z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(20000, 4)), "float32")
-    reals = numpy(forward_chain(flow.flow_layers[:-1], ops.reshape(z, (-1, *flow.latent_shape)))[0])
+    reals = numpy(Chain(flow.flow_layers[:-1])(ops.reshape(z, (-1, *flow.latent_shape)), forward=True))
     inside = ((reals >= 0) & (reals < 2)).all(axis=(1, 2, 3)).mean()
     np.testing.assert_allclose(total, inside, atol=0.03)
 
@@ -325,7 +325,7 @@ def test_bad_arguments_are_explained(make, message):
 
 def test_levels_have_steps_of_their_own():
     flow = flowzoo.Glow((8, 8, 3), levels=2, steps=[1, 3], hidden_channels=8)
-    finest, coarsest = flow.flow_layers, flow.flow_layers[0].flow_layers
+    finest, coarsest = flow.flow_layers, flow.flow_layers[0].chain.flow_layers
     counts = [
         sum(isinstance(layer, flowzoo.layers.AffineCoupling) for layer in part) for part in (finest, coarsest)
     ]

@@ -97,7 +97,7 @@ def test_invertible_linear_starts_as_a_rotation():
 
 
 def test_dequantize_adds_noise_and_gives_the_integers_back():
-    layer = layers.Dequantize(256, seed=0)
+    layer = layers.Dequantize(256)
     layer.build((None, 1000))
     x = np.random.default_rng(0).integers(0, 256, (20, 1000)).astype("float32")
     z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))

@@ -44,7 +44,7 @@ def test_training_is_the_same(name):
         flow = make(remat)
         perturb(flow, scale=0.1)
         for i, state in enumerate(backend.random_states(flow)):
-            state.assign(backend.seed_state(i))
+            state.assign([i, 0])
         flow.compile(optimizer=keras.optimizers.SGD(1e-3))
         history = flow.fit(x, batch_size=16, epochs=3, shuffle=False, verbose=0).history
         found.append((history["loss"], flow.get_weights(), [numpy(v) for v in backend.random_states(flow)]))

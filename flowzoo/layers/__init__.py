@@ -2,6 +2,7 @@
 
 from flowzoo.layers.autoregressive import MaskedAutoregressive
 from flowzoo.layers.batch_normalization import BatchNormalization
+from flowzoo.layers.chain import Chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.class_prior import ClassPrior
 from flowzoo.layers.coupling import AdditiveCoupling, AffineCoupling
@@ -21,6 +22,7 @@ __all__ = [
     "AdditiveCoupling",
     "AffineCoupling",
     "BatchNormalization",
+    "Chain",
     "CheckerboardCoupling",
     "ClassPrior",
     "Dequantize",

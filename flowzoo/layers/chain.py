@@ -1,57 +1,112 @@
-"""Lists of flow layers, latent to data, run one after another."""
+"""Flow layers, latent to data, run one after another."""
 
-from keras import ops
+import math
+
+import keras
 
 from flowzoo.layers.flow_layer import FlowLayer
-from flowzoo.layers.remat import Rematerialize
 
 
-def build_chain(layers, x_shape, context_shape=None):
-    """Builds every layer that is not built yet, from the data end; returns the latent shape."""
-    for layer in reversed(layers):
-        if not layer.built:
-            layer.build(x_shape, context_shape)
-        x_shape = tuple(layer.compute_output_shape(x_shape))
-    return x_shape
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Chain(FlowLayer):
+    """x = f_n(... f_2(f_1(z))): flow layers one after another, themselves one flow layer.
 
+    log_det is the sum of those of the layers.
 
-def forward_chain(layers, z, context=None):
-    """x and log |det dx/dz|, latent to data."""
-    total = no_log_det(z)
-    for layer in layers:
-        z, log_det = run_layer(layer, layer.forward_and_log_det, z, context)
-        total = total + log_det
-    return z, total
+    Arguments:
+        flow_layers: list of flow layers, latent to data.
 
+    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or if two of them take
+        noise.
 
-def inverse_chain(layers, x, context=None):
-    """z and each layer's log |det dz/dx| from the data end, data to latent."""
-    log_dets = []
-    for layer in reversed(layers):
-        x, log_det = run_layer(layer, layer.inverse_and_log_det, x, context)
-        log_dets.append(log_det)
-    return x, log_dets
+    Example:
+        >>> chain = flowzoo.layers.Chain([flowzoo.layers.Permutation(), flowzoo.layers.ActNorm()])
+        >>> chain.build((None, 3))
+        >>> tuple(chain.inverse_and_log_det(keras.ops.ones((5, 3)))[1].shape)
+        (5,)
+    """
 
+    def __init__(self, flow_layers=(), **kwargs):
+        super().__init__(**kwargs)
+        self.flow_layers = checked_layers(flow_layers)
 
-def run_layer(layer, method, values, context):
-    """`method(values, context)` of a layer, whose activations are made again later if it asks for it."""
-    if not layer.remat:
-        return method(values, context)
-    inputs = [values] if context is None else [values, context]
-    return Rematerialize()(inputs, function=method, layer=layer)
+    def build(self, x_shape, context_shape=None):
+        """Builds every layer that is not built yet, from the data end."""
+        for layer in reversed(self.flow_layers):
+            if not layer.built:
+                layer.build(x_shape, context_shape)
+            x_shape = tuple(layer.compute_output_shape(x_shape))
+        self.latent_shape = x_shape[1:]
+        noisy = [layer.name for layer in self.flow_layers if layer.noise_shape is not None]
+        if len(noisy) > 1:
+            raise ValueError(f"One layer of a chain may take noise; {' and '.join(noisy)} do.")
 
+    @property
+    def noise_shape(self):
+        """How many numbers of noise one example takes from data to latent, as a shape; None for none."""
+        shapes = [layer.noise_shape for layer in self.flow_layers if layer.noise_shape is not None]
+        return shapes[0] if shapes else None
 
-def initialize_chain(layers, x, context=None):
-    """Starts the layers from one batch, each from what the ones on its data side make of it."""
-    for layer in reversed(layers):
-        layer.initialize(x, context)
-        if layer is not layers[0]:  # nothing starts from what the latent end makes
-            x, _ = layer.inverse_and_log_det(x, context)
+    def forward_and_log_det(self, z, context=None):
+        total = self.per_example(0.0, z)
+        for layer in self.flow_layers:
+            z, log_det = layer(z, context, forward=True, log_det=True)
+            total = total + log_det
+        return z, total
 
+    def inverse_and_log_det(self, x, context=None, noise=None):
+        z, log_dets = self.inverse_and_log_dets(x, context, noise)
+        return z, sum(log_dets, start=self.per_example(0.0, x))
 
-def no_log_det(values):
-    """Zeros of shape (batch,)."""
-    return ops.zeros_like(values[(slice(None), *[0] * (len(values.shape) - 1))])
+    def inverse_and_log_dets(self, x, context=None, noise=None):
+        """z and each layer's log |det dz/dx|, a list of tensors (batch,) from the data end."""
+        log_dets = []
+        for layer in reversed(self.flow_layers):
+            own = None if layer.noise_shape is None else noise
+            x, log_det = layer(x, context, own, log_det=True)
+            log_dets.append(log_det)
+        return x, log_dets
+
+    @property
+    def needs_initialization(self):
+        return any(layer.needs_initialization for layer in self.flow_layers)
+
+    def initialize(self, x, context=None, noise=None):
+        """Starts the layers from one batch, each from what the ones on its data side make of it."""
+        for layer in reversed(self.flow_layers):
+            own = None if layer.noise_shape is None else noise
+            layer.initialize(x, context, own)
+            if layer is not self.flow_layers[0]:  # nothing starts from what the latent end makes
+                x = layer(x, context, own)
+
+    @property
+    def level_sizes(self):
+        """How many numbers of the latent belong to each scale, the finest first."""
+        first = self.flow_layers[0] if self.flow_layers else None
+        return getattr(first, "level_sizes", None) or [math.prod(self.latent_shape)]
+
+    def compute_output_shape(self, x_shape, context_shape=None):
+        for layer in reversed(self.flow_layers):
+            x_shape = tuple(layer.compute_output_shape(x_shape))
+        return tuple(x_shape)
+
+    def get_config(self):
+        layers = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
+        return {**super().get_config(), "flow_layers": layers}
+
+    @classmethod
+    def from_config(cls, config):
+        layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
+        return cls(**{**config, "flow_layers": layers})
+
+    def describe(self, indent=1):
+        """One line a layer, latent to data, layers within a layer indented under it."""
+        rows = []
+        for layer in self.flow_layers:
+            rows.append(f"{'  ' * indent}-> {layer.name} {type(layer).__name__}")
+            inner = layer if isinstance(layer, Chain) else getattr(layer, "chain", None)
+            rows += inner.describe(indent + 1) if inner else []
+        return rows
 
 
 def checked_layers(flow_layers):
@@ -67,12 +122,3 @@ def checked_layers(flow_layers):
                     "weights. Make each layer of its own: [make_layer() for _ in range(n)], not [layer] * n."
                 )
     return flow_layers
-
-
-def describe_chain(layers, indent=1):
-    """One line a layer, latent to data, layers within a layer indented under it."""
-    rows = []
-    for layer in layers:
-        rows.append(f"{'  ' * indent}-> {layer.name} {type(layer).__name__}")
-        rows += describe_chain(getattr(layer, "flow_layers", ()), indent + 1)
-    return rows

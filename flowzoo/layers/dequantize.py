@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from flowzoo import backend, checks, replicas
-from flowzoo.layers.chain import build_chain, forward_chain
+from flowzoo import checks
+from flowzoo.layers.chain import Chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ConvNet
@@ -17,11 +17,11 @@ from flowzoo.transformers import log_sigmoid_slope
 class Dequantize(FlowLayer):
     """Uniform dequantisation: integers become reals in [0, bins),  z = floor(x / step) + u.
 
-    u ~ Uniform[0, 1) is drawn at every pass, from the middles of 256 equal parts, so that z keeps
-    a distance from the next integer and comes back to its own in float32. The log-density of z,
-    averaged over u, is a lower bound of the log-probability of the integer, and log_det = 0.
-    Latent to data is `step` times the integer part, held within 0 ... bins - 1. With `step` over 1
-    the data lose bits first: bins=32, step=8 makes 5-bit images of pixels 0 ... 255, whose density
+    The noise u, of Uniform[0, 1), is an argument of the pass. The flow draws it, from the middles of 256
+    equal parts, so that z keeps a distance from the next integer and comes back to its own in float32.
+    The log-density of z, averaged over u, is a lower bound of the log-probability of the integer, and
+    log_det = 0. Latent to data is `step` times the integer part, held within 0 ... bins - 1. With `step`
+    over 1 the data lose bits first: bins=32, step=8 makes 5-bit images of pixels 0 ... 255, whose density
     is that of the 5 bits.
 
     References:
@@ -31,44 +31,35 @@ class Dequantize(FlowLayer):
     Arguments:
         bins: number of values that one component takes, 256 for 8-bit images.
         step: how many neighbouring values of the data are one.
-        seed: integer that starts the layer's own random numbers.
 
     Example:
-        >>> layer = flowzoo.layers.Dequantize(256, seed=0)
+        >>> layer = flowzoo.layers.Dequantize(256)
         >>> layer.build((None, 2))
         >>> z, _ = layer.inverse_and_log_det(keras.ops.array([[0.0, 255.0]]))
         >>> keras.ops.convert_to_numpy(layer.forward_and_log_det(z)[0]).tolist()
         [[0.0, 255.0]]
     """
 
-    parts = 256
-
-    def __init__(self, bins=256, *, step=1, seed=None, **kwargs):
+    def __init__(self, bins=256, *, step=1, **kwargs):
         super().__init__(**kwargs)
         self.bins = checks.positive_integer("bins", bins)
         self.step = checks.positive_integer("step", step)
-        self.seed = seed
-        self.seed_generator = replicas.SeedGenerator(seed)
 
-    def reseed(self, seed):
-        self.seed_generator.state.assign(backend.seed_state(seed))
+    def build(self, x_shape, context_shape=None):
+        self.noise_shape = tuple(x_shape[1:])
 
     def forward_and_log_det(self, z, context=None):
         return self.step * ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
 
-    def inverse_and_log_det(self, x, context=None):
-        return self.dequantize(x, keras.random.uniform(ops.shape(x), dtype=x.dtype, seed=self.seed_generator))
-
-    def dequantize(self, x, uniform):
-        """z and its log-determinant from numbers of Uniform[0, 1), of the shape of `x`."""
-        noise = (ops.floor(uniform * self.parts) + 0.5) / self.parts
+    def inverse_and_log_det(self, x, context=None, noise=None):
+        noise = 0.5 * ops.ones_like(x) if noise is None else noise
         return self._integers(x) + noise, self.per_example(0.0, x)
 
     def _integers(self, x):
-        return x if self.step == 1 else ops.floor(x / self.step)
+        return ops.floor(x / self.step)
 
     def get_config(self):
-        return {**super().get_config(), "bins": self.bins, "step": self.step, "seed": self.seed}
+        return {**super().get_config(), "bins": self.bins, "step": self.step}
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -85,7 +76,7 @@ class VariationalDequantize(Dequantize):
         Architecture Design (Ho et al., 2019, arXiv:1902.00275), section 3.1
 
     Arguments:
-        bins, step, seed: as in `Dequantize`.
+        bins, step: as in `Dequantize`.
         couplings: number of coupling layers of q.
         hidden_channels: width of their `flowzoo.networks.ConvNet`.
         log_scale_bound: soft bound of their log-scales, in nats.
@@ -107,34 +98,37 @@ class VariationalDequantize(Dequantize):
         couplings=4,
         hidden_channels=32,
         log_scale_bound=2.0,
-        seed=None,
         **kwargs,
     ):
-        super().__init__(bins, step=step, seed=seed, **kwargs)
+        super().__init__(bins, step=step, **kwargs)
         self.couplings = checks.positive_integer("couplings", couplings)
         self.hidden_channels = checks.positive_integer("hidden_channels", hidden_channels)
         self.log_scale_bound = log_scale_bound
-        self.noise_layers = [
-            CheckerboardCoupling(
-                ConvNet(self.hidden_channels, dtype=self.dtype_policy),
-                swap=i % 2 == 1,
-                head="conv",
-                log_scale_bound=log_scale_bound,
-                dtype=self.dtype_policy,
-                name=f"noise_{i}",
-            )
-            for i in range(self.couplings)
-        ]
+        self.chain = Chain(
+            [
+                CheckerboardCoupling(
+                    ConvNet(self.hidden_channels, dtype=self.dtype_policy),
+                    swap=i % 2 == 1,
+                    head="conv",
+                    log_scale_bound=log_scale_bound,
+                    dtype=self.dtype_policy,
+                    name=f"noise_{i}",
+                )
+                for i in range(self.couplings)
+            ],
+            name="chain",
+        )
 
     def build(self, x_shape, context_shape=None):
-        build_chain(self.noise_layers, x_shape, x_shape)
+        super().build(x_shape)
+        self.chain.build(x_shape, x_shape)
 
-    def dequantize(self, x, uniform):
+    def inverse_and_log_det(self, x, context=None, noise=None):
         integers = self._integers(x)
-        uniform = ops.clip(uniform, 1e-6, 1 - 1e-6)
+        uniform = 0.5 * ops.ones_like(x) if noise is None else ops.clip(noise, 1e-6, 1 - 1e-6)
         start = ops.log(uniform) - ops.log(1 - uniform)
         seen = 2 * integers / self.bins - 1
-        logits, log_det = forward_chain(self.noise_layers, start, seen)
+        logits, log_det = self.chain(start, seen, forward=True, log_det=True)
         log_det = log_det + sum_event(log_sigmoid_slope(logits) + math.log1p(-2 * self.margin))
         log_q = sum_event(log_sigmoid_slope(start)) - log_det
         return integers + self.margin + (1 - 2 * self.margin) * ops.sigmoid(logits), -log_q
@@ -148,4 +142,4 @@ class VariationalDequantize(Dequantize):
         }
 
     def named_parts(self):
-        return {f"noise_layers/{place}": layer for place, layer in enumerate(self.noise_layers)}
+        return {f"noise_layers/{place}": layer for place, layer in enumerate(self.chain.flow_layers)}

@@ -5,13 +5,7 @@ import math
 import keras
 from keras import ops
 
-from flowzoo.layers.chain import (
-    build_chain,
-    checked_layers,
-    forward_chain,
-    initialize_chain,
-    inverse_chain,
-)
+from flowzoo.layers.chain import Chain
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.transformers import Affine
@@ -46,7 +40,7 @@ class FactorOut(FlowLayer):
 
     def __init__(self, flow_layers=(), *, learned_prior=False, log_scale_bound=5.0, **kwargs):
         super().__init__(**kwargs)
-        self.flow_layers = checked_layers(flow_layers)
+        self.chain = Chain(flow_layers, name="chain")
         self.learned_prior = bool(learned_prior)
         self.log_scale_bound = log_scale_bound
         self.transformer = Affine(log_scale_bound)
@@ -66,48 +60,50 @@ class FactorOut(FlowLayer):
         if self.learned_prior:
             self.prior = ZeroConv2D(2 * self.left_shape[-1], dtype=self.dtype_policy, name="prior")
             self.prior.build(kept_shape)
-        self.latent_shape = build_chain(self.flow_layers, kept_shape, context_shape)[1:]
+        self.chain.build(kept_shape, context_shape)
+
+    @property
+    def noise_shape(self):
+        return self.chain.noise_shape
 
     def _prior_parameters(self, kept):
         return ops.cast(self.prior(kept), kept.dtype)
 
     def forward_and_log_det(self, z, context=None):
         left = ops.reshape(z[:, : self.left_size], (-1, *self.left_shape))
-        rest = ops.reshape(z[:, self.left_size :], (-1, *self.latent_shape))
-        kept, log_det = forward_chain(self.flow_layers, rest, context)
+        rest = ops.reshape(z[:, self.left_size :], (-1, *self.chain.latent_shape))
+        kept, log_det = self.chain(rest, context, forward=True, log_det=True)
         if self.prior is not None:
             left, of_left = self.transformer.forward(left, self._prior_parameters(kept))
             log_det = log_det + sum_event(of_left)
         return ops.concatenate([kept, left], axis=-1), log_det
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x, context=None, noise=None):
         kept, left = x[..., : self.kept], x[..., self.kept :]
-        log_det = self.per_example(0.0, x)
+        rest, log_det = self.chain(kept, context, noise, log_det=True)
         if self.prior is not None:
             left, of_left = self.transformer.inverse(left, self._prior_parameters(kept))
             log_det = log_det + sum_event(of_left)
-        rest, log_dets = inverse_chain(self.flow_layers, kept, context)
         z = ops.concatenate(
-            [ops.reshape(left, (-1, self.left_size)), ops.reshape(rest, (-1, math.prod(self.latent_shape)))],
+            [
+                ops.reshape(left, (-1, self.left_size)),
+                ops.reshape(rest, (-1, math.prod(self.chain.latent_shape))),
+            ],
             axis=1,
         )
-        return z, sum(log_dets, start=log_det)
+        return z, log_det
 
     @property
     def level_sizes(self):
         """How many numbers of the latent leave at each scale, the finest first."""
-        return [self.left_size, *level_sizes(self.flow_layers, self.latent_shape)]
+        return [self.left_size, *self.chain.level_sizes]
 
     @property
     def needs_initialization(self):
-        return any(layer.needs_initialization for layer in self.flow_layers)
+        return self.chain.needs_initialization
 
-    def initialize(self, x, context=None):
-        initialize_chain(self.flow_layers, x[..., : self.kept], context)
-
-    def reseed(self, seed):
-        for layer in self.flow_layers:
-            layer.reseed(seed)
+    def initialize(self, x, context=None, noise=None):
+        self.chain.initialize(x[..., : self.kept], context, noise)
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return (x_shape[0], math.prod(x_shape[1:]))
@@ -115,7 +111,7 @@ class FactorOut(FlowLayer):
     def get_config(self):
         return {
             **super().get_config(),
-            "flow_layers": [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers],
+            "flow_layers": self.chain.get_config()["flow_layers"],
             "learned_prior": self.learned_prior,
             "log_scale_bound": self.log_scale_bound,
         }
@@ -127,10 +123,4 @@ class FactorOut(FlowLayer):
 
     def named_parts(self):
         prior = {} if self.prior is None else {"prior": self.prior}
-        return prior | {str(place): layer for place, layer in enumerate(self.flow_layers)}
-
-
-def level_sizes(flow_layers, latent_shape):
-    """How many numbers of a chain's latent belong to each scale, the finest first."""
-    first = flow_layers[0] if flow_layers else None
-    return first.level_sizes if isinstance(first, FactorOut) else [math.prod(latent_shape)]
+        return prior | {str(place): layer for place, layer in enumerate(self.chain.flow_layers)}

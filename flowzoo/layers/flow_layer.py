@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from flowzoo.bijector import FlowBijector
+from flowzoo.layers.remat import rematerialize
 
 
 class FlowLayer(keras.layers.Layer):
@@ -15,12 +16,17 @@ class FlowLayer(keras.layers.Layer):
         forward_and_log_det(z, context=None) -> x, log_det      log |det dx/dz|
         inverse_and_log_det(x, context=None) -> z, log_det      log |det dz/dx|
 
-    with tensors of shape (batch, ...) and `log_det` of shape (batch,), in nats. Weights are
-    made in `build(x_shape, context_shape=None)`, where `x_shape` is the shape on the
-    *data* side, batch included: (None, ...). A layer that changes the shape also overrides
-    `compute_output_shape`, which maps the data shape to the latent shape. A layer whose weights
-    start from data overrides `needs_initialization` and `initialize`; one that draws random
-    numbers, `reseed`.
+    with tensors of shape (batch, ...) and `log_det` of shape (batch,), in nats. A pass depends on the
+    weights and its arguments alone: it draws nothing, and assigns nothing but running averages in
+    training. Weights are made in `build(x_shape, context_shape=None)`, where `x_shape` is the shape on
+    the *data* side, batch included: (None, ...). A layer that changes the shape also overrides
+    `compute_output_shape`, which maps the data shape to the latent shape; one whose weights start from
+    data, `needs_initialization` and `initialize`. A layer whose way from data to latent is random says
+    in `noise_shape` how many numbers of Uniform[0, 1) it wants for each example, and takes them as a
+    third argument, `inverse_and_log_det(x, context=None, noise=None)`; without them it takes 1/2 for all.
+
+    As a Keras layer, `layer(x, context)` is z; `forward=True` goes from latent to data, `log_det=True`
+    gives the log-determinant too, and `training=True` tells the networks within.
 
     Arguments:
         remat: whether a flow that trains keeps of this layer its input and output alone, and makes
@@ -40,6 +46,8 @@ class FlowLayer(keras.layers.Layer):
         >>> tuple(Flow([Scale()], event_shape=2).log_prob([[0.0, 0.0]]).shape)
         (1,)
     """
+
+    noise_shape = None
 
     def __init__(self, *, remat=False, **kwargs):
         super().__init__(autocast=False, **kwargs)
@@ -63,14 +71,17 @@ class FlowLayer(keras.layers.Layer):
         """Whether `initialize` still has something to do."""
         return False
 
-    def initialize(self, x, context=None):
+    def initialize(self, x, context=None, noise=None):
         """Sets weights that start from data, given one batch at the layer's data side."""
 
-    def reseed(self, seed):
-        """Starts the layer's random numbers anew from the integer `seed`, if it draws any."""
-
-    def call(self, x, context=None):
-        return self.inverse_and_log_det(x, context)[0]
+    def call(self, x, context=None, noise=None, forward=False, log_det=False, remat=None, training=False):
+        if self.remat if remat is None else remat:
+            result = rematerialize(self, x, context, noise, forward=forward, training=training)
+        elif forward:
+            result = self.forward_and_log_det(x, context)
+        else:
+            result = self.inverse_and_log_det(x, context, *([] if noise is None else [noise]))
+        return result if log_det else result[0]
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return x_shape

@@ -2,7 +2,6 @@
 
 import keras
 
-from flowzoo.layers.chain import run_layer
 from flowzoo.layers.flow_layer import FlowLayer
 
 
@@ -36,10 +35,10 @@ class Invert(FlowLayer):
             raise ValueError(f"Invert takes a layer that keeps the shape; {self.layer!r} does not.")
 
     def forward_and_log_det(self, z, context=None):
-        return run_layer(self.layer, self.layer.inverse_and_log_det, z, context)
+        return self.layer(z, context, log_det=True)
 
     def inverse_and_log_det(self, x, context=None):
-        return run_layer(self.layer, self.layer.forward_and_log_det, x, context)
+        return self.layer(x, context, forward=True, log_det=True)
 
     def get_config(self):
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}

@@ -49,7 +49,7 @@ class DiagonalScaling(FlowLayer):
     def needs_initialization(self):
         return not int(ops.convert_to_numpy(self.initialized))
 
-    def initialize(self, x, context=None):
+    def initialize(self, x, context=None, noise=None):
         if not self.needs_initialization:
             return
         mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))

@@ -1,0 +1,176 @@
+"""A model's methods as compiled programs, for any number of examples."""
+
+import functools
+import time
+import types
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import backend, checks
+
+PATIENCE = 2.0  # seconds before progress is shown
+
+
+def program(method=None, *, xla=None):
+    """Makes a `Program` of a model's method; a decorator, with or without arguments.
+
+    Example:
+        >>> class Doubling(keras.Model):
+        ...     @program(xla=False)
+        ...     def double(self, x):
+        ...         return 2 * x
+        >>> model = Doubling()
+        >>> [float(call(np.ones(1))[0]) for call in (model.double, lambda x: model.double.run((x,)))]
+        [2.0, 2.0]
+    """
+    if method is None:
+        return functools.partial(program, xla=xla)
+    return functools.cached_property(lambda model: Program(model, types.MethodType(method, model), xla=xla))
+
+
+class Program:
+    """A method of a model that also runs compiled whole, with the model's present weights at every run.
+
+    On JAX, and where XLA compiles for TensorFlow, a program is made for each number of examples; so
+    that these stay few, the examples are padded to a round number by copies of the last one. TensorFlow
+    without XLA has one program for all numbers. Within a function that is being traced already, such as
+    a user's `tf.function`, the method runs as it is, as a part of that.
+
+    Arguments:
+        model: a built Keras model, whose weights the method reads. It assigns none.
+        method: takes `examples`, tensors (n, ...) or None, then `shared` tensors, and gives a tensor, or
+            a list or dict of tensors, of shape (n, ...).
+        xla: whether XLA compiles it on TensorFlow; by default where `model.prefers_xla` says so.
+    """
+
+    def __init__(self, model, method, *, xla=None):
+        self.method = method
+        self.weights = model.weights
+        self.xla = backend.name == "jax" or (model.prefers_xla if xla is None else xla)
+        self._run = self._jax_run() if backend.name == "jax" else self._tensorflow_run()
+
+    def __call__(self, *inputs, **keywords):
+        """The method itself, as a part of what is being computed or traced around it."""
+        return self.method(*inputs, **keywords)
+
+    def _jax_run(self):
+        import jax
+
+        @jax.jit
+        def run(values, examples, shared):
+            with keras.StatelessScope(state_mapping=list(zip(self.weights, values, strict=True))):
+                return self.method(*examples, *shared)
+
+        return lambda examples, shared: run([weight.value for weight in self.weights], examples, shared)
+
+    def _tensorflow_run(self):
+        import tensorflow as tf
+
+        programs = {}
+
+        def run(examples, shared):
+            given = [part is not None for part in (*examples, *shared)]
+            inputs = [tf.convert_to_tensor(part) for part in (*examples, *shared) if part is not None]
+            batched = sum(given[: len(examples)])
+            signature = [
+                tf.TensorSpec((None, *x.shape[1:]) if i < batched and not self.xla else x.shape, x.dtype)
+                for i, x in enumerate(inputs)
+            ]
+            key = (*given, *signature)
+            if key not in programs:
+
+                def whole(*inputs):
+                    parts = iter(inputs)
+                    return self.method(*(next(parts) if one else None for one in given))
+
+                programs[key] = tf.function(
+                    whole, input_signature=signature, autograph=False, jit_compile=self.xla or None
+                )
+            return programs[key](*inputs)
+
+        return run
+
+    def run(self, examples, shared=()):
+        """The method's result for examples of one number n, which are arrays, tensors or None."""
+        if self._traced():
+            return self.method(*examples, *shared)
+        n = next(part.shape[0] for part in examples if part is not None)
+        size = round_size(n) if self.xla and n is not None and not _tracers(examples) else n
+        if size == n:
+            return self._run(examples, shared)
+        padded = [None if part is None else _padded(part, size) for part in examples]
+        result = self._run(padded, shared)
+        return keras.tree.map_structure(lambda part: _first(part, n), result)
+
+    def _traced(self):
+        """Whether TensorFlow is building a graph, or Keras has put other values in the weights' place."""
+        if backend.name == "jax":
+            return False
+        import tensorflow as tf
+
+        return not tf.executing_eagerly() or not all(isinstance(w.value, tf.Variable) for w in self.weights)
+
+
+def in_batches(compute, examples, batch_size=None, *, what="examples"):
+    """What `compute(start, *examples)` gives for all examples, of which it gets `batch_size` at a time.
+
+    Arguments:
+        compute: takes the place of a batch's first example, and the batch; gives a tensor, or a list or
+            tuple of tensors, of shape (n, ...).
+        examples: arrays or tensors (n, ...), or None.
+        batch_size: None for all at once.
+        what: the word for the examples in the progress bar, which appears after two seconds.
+
+    Example:
+        >>> x = np.arange(5.0)
+        >>> keras.ops.convert_to_numpy(in_batches(lambda start, x: x + start, (x,), 2)).tolist()
+        [0.0, 1.0, 4.0, 5.0, 8.0]
+    """
+    n = next(part.shape[0] for part in examples if part is not None)
+    if batch_size is None or n is None or n <= checks.positive_integer("batch_size", batch_size):
+        return compute(0, *examples)
+    results, started, bar = [], time.monotonic(), None
+    for start in range(0, n, batch_size):
+        part = [None if x is None else x[start : start + batch_size] for x in examples]
+        results.append(keras.tree.map_structure(ops.convert_to_numpy, compute(start, *part)))
+        if bar is None and time.monotonic() - started > PATIENCE:
+            bar = keras.utils.Progbar(n, unit_name=what)
+        if bar is not None:
+            bar.update(min(start + batch_size, n))
+    return keras.tree.map_structure(lambda *parts: ops.convert_to_tensor(np.concatenate(parts)), *results)
+
+
+def round_size(n):
+    """The number of examples that a program for `n` is made for.
+
+    A power of two up to 64; above, one of eight steps between powers of two, so that at most an eighth of
+    the work is for nothing.
+
+    Example:
+        >>> [round_size(n) for n in (1, 5, 64, 65, 100, 500, 10000)]
+        [1, 8, 64, 72, 104, 512, 10240]
+    """
+    step = 2 ** (n - 1).bit_length() if n <= 64 else 2 ** ((n - 1).bit_length() - 4)
+    return -(-n // step) * step
+
+
+def _tracers(examples):
+    """Whether JAX is tracing one of the arrays."""
+    if backend.name == "tensorflow":
+        return False
+    import jax
+
+    return any(isinstance(part, jax.core.Tracer) for part in examples)
+
+
+def _padded(part, size):
+    if backend.name == "jax" or not ops.is_tensor(part):
+        part = np.asarray(part)  # JAX would compile a small program for every n
+        return np.concatenate([part, np.broadcast_to(part[-1:], (size - len(part), *part.shape[1:]))])
+    return ops.concatenate([part, ops.repeat(part[-1:], size - part.shape[0], axis=0)])
+
+
+def _first(part, n):
+    return ops.convert_to_tensor(np.asarray(part)[:n]) if backend.name == "jax" else part[:n]
