@@ -35,9 +35,9 @@ def train(
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
     The recipe fixes data, epochs, batch size, optimizer, precision and seed; on a GPU the precision
-    is mixed_bfloat16. XLA compiles the training step on JAX, on a GPU, of models without convolutions,
-    and where the recipe asks for it. Training that was interrupted, killed even, goes on from the end
-    of its last epoch when called again with the same folder.
+    is mixed_bfloat16. XLA compiles the training step on JAX, on a GPU, and where the recipe asks for
+    it. Training that was interrupted, killed even, goes on from the end of its last epoch when called
+    again with the same folder.
 
     Arguments:
         epochs, learning_rate, dtype_policy: instead of the recipe's.
@@ -106,7 +106,7 @@ def _build(facts):
 
 def _compile(model, recipe, examples, devices, verbose):
     steps = -(-examples // recipe["batch_size"])
-    xla = recipe["jit_compile"] or model.prefers_xla
+    xla = recipe["jit_compile"] or backend.prefers_xla(convolutions=True)
     if backend.name == "tensorflow" and devices.count > 1:
         xla = False  # it compiles no step whose variables lie on several devices
     with devices.scope():
