@@ -36,6 +36,7 @@ TOLERANCE = 1e-5  # relative, of fingerprints
 RENAMED = (
     (r"(^|/)(variational_dequantize(?:_\d+)?)/chain/flow_layers/", r"\1\2/noise_layers/"),
     (r"(^|/)chain/flow_layers/", r"\1flow_layers/"),
+    (r"/convolutions/pointwise_conv2d/", "/convolutions/conv2d_1/"),
     (r"^(posterior_flow|prior_flow|layers/\w+)/flow_layers/", "flow_layers/"),
 )
 

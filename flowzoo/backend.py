@@ -1,6 +1,7 @@
 """TensorFlow Probability, keys of random numbers and loops, for whichever backend Keras runs on."""
 
 import contextlib
+import threading
 
 import keras
 import numpy as np
@@ -29,9 +30,8 @@ tfd = tfp.distributions
 
 KEY_DTYPE = "int32" if name == "tensorflow" else "uint32"
 
-# What the numbers that one key gives are for. Each purpose has a key of its own, so that equal seeds never
-# give related draws.
-LATENT, NOISE, LIKELIHOOD = range(3)
+_GENERATORS = threading.Lock()
+PURPOSES = ("latent", "noise", "likelihood")
 
 
 def random_key(seed):
@@ -48,7 +48,8 @@ def random_key(seed):
         (2,)
     """
     if isinstance(seed, keras.random.SeedGenerator):
-        return keras.ops.cast(next_state(seed), KEY_DTYPE)
+        state = next_state(seed)
+        return keras.ops.cast(state, KEY_DTYPE) if keras.ops.is_tensor(state) else state.astype(KEY_DTYPE)
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
         return np.array([seed % 2**31, 0], KEY_DTYPE)
     if name == "jax":
@@ -73,14 +74,17 @@ def next_state(generator):
     A state that Keras hands through a compiled step is a tracer there, and moves on within. Any other
     is moved on at once, outside of what is traced: the key is then a constant of the compiled function.
     """
-    if name == "tensorflow":
-        return generator.next()
-    import jax
+    with _GENERATORS:  # threads take turns
+        if name == "tensorflow":
+            return generator.next()
+        import jax
 
-    if isinstance(generator.state.value, jax.core.Tracer):
-        return generator.next()
-    with jax.ensure_compile_time_eval():
-        return generator.next()
+        if isinstance(generator.state.value, jax.core.Tracer):
+            return generator.next()
+        with jax.ensure_compile_time_eval():
+            state = np.asarray(generator.state.value)
+            generator.state.assign(state + np.array([0, 1], state.dtype))
+        return state
 
 
 def fold_in(key, number):
@@ -94,10 +98,34 @@ def fold_in(key, number):
     return tf.random.fold_in(tf.cast(key, "int32"), number)
 
 
+def key_for(purpose, key, start=0):
+    """The key of what is drawn for one of `PURPOSES`, and for the batch that starts at `start`.
+
+    Each has a key of its own, so that equal seeds never give related draws.
+    """
+    return fold_in(key, len(PURPOSES) * start + PURPOSES.index(purpose))
+
+
 def uniform(key, shape, dtype):
     """Numbers of Uniform[0, 1) that a key gives."""
-    zero, one = (keras.ops.cast(end, dtype) for end in (0.0, 1.0))
-    return tfd.Uniform(zero, one).sample(shape, seed=key)
+    if name == "jax":
+        import jax
+
+        return jax.random.uniform(key, shape, dtype)
+    import tensorflow as tf
+
+    return tf.random.stateless_uniform(shape, key, dtype=dtype)
+
+
+def normal(key, shape, dtype):
+    """Standard normal numbers that a key gives."""
+    if name == "jax":
+        import jax
+
+        return jax.random.normal(key, shape, dtype)
+    import tensorflow as tf
+
+    return tf.random.stateless_normal(shape, key, dtype=dtype)
 
 
 def has_gpu():

@@ -13,12 +13,16 @@ from flowzoo import backend, checks
 PATIENCE = 2.0  # seconds before progress is shown
 
 
-def program(method=None, *, xla=None):
+def program(method=None, *, xla=None, draws=False):
     """Makes a `Program` of a model's method; a decorator, with or without arguments.
+
+    Arguments:
+        xla: whether XLA compiles it on TensorFlow; by default where `model.prefers_xla` says so.
+        draws: whether it draws random numbers and reads no weights: then XLA does not.
 
     Example:
         >>> class Doubling(keras.Model):
-        ...     @program(xla=False)
+        ...     @program(draws=True)
         ...     def double(self, x):
         ...         return 2 * x
         >>> model = Doubling()
@@ -26,8 +30,13 @@ def program(method=None, *, xla=None):
         [2.0, 2.0]
     """
     if method is None:
-        return functools.partial(program, xla=xla)
-    return functools.cached_property(lambda model: Program(model, types.MethodType(method, model), xla=xla))
+        return functools.partial(program, xla=xla, draws=draws)
+
+    def make(model):
+        prefers_xla = (model.prefers_xla if xla is None else xla) and not draws
+        return Program(types.MethodType(method, model), [] if draws else model.weights, prefers_xla)
+
+    return functools.cached_property(make)
 
 
 class Program:
@@ -39,16 +48,16 @@ class Program:
     a user's `tf.function`, the method runs as it is, as a part of that.
 
     Arguments:
-        model: a built Keras model, whose weights the method reads. It assigns none.
         method: takes `examples`, tensors (n, ...) or None, then `shared` tensors, and gives a tensor, or
             a list or dict of tensors, of shape (n, ...).
-        xla: whether XLA compiles it on TensorFlow; by default where `model.prefers_xla` says so.
+        weights: those that it reads; it assigns none.
+        xla: whether XLA compiles it on TensorFlow.
     """
 
-    def __init__(self, model, method, *, xla=None):
+    def __init__(self, method, weights, xla):
         self.method = method
-        self.weights = model.weights
-        self.xla = backend.name == "jax" or (model.prefers_xla if xla is None else xla)
+        self.weights = weights
+        self.xla = backend.name == "jax" or xla
         self._run = self._jax_run() if backend.name == "jax" else self._tensorflow_run()
 
     def __call__(self, *inputs, **keywords):
@@ -71,24 +80,26 @@ class Program:
         programs = {}
 
         def run(examples, shared):
-            given = [part is not None for part in (*examples, *shared)]
-            inputs = [tf.convert_to_tensor(part) for part in (*examples, *shared) if part is not None]
-            batched = sum(given[: len(examples)])
-            signature = [
-                tf.TensorSpec((None, *x.shape[1:]) if i < batched and not self.xla else x.shape, x.dtype)
+            inputs = [None if part is None else tf.convert_to_tensor(part) for part in (*examples, *shared)]
+            free = 0 if self.xla else len(examples)  # those whose number is not fixed
+            kinds = tuple(
+                None if x is None else (x.dtype, (None, *x.shape[1:]) if i < free else tuple(x.shape))
                 for i, x in enumerate(inputs)
-            ]
-            key = (*given, *signature)
-            if key not in programs:
+            )
+            if kinds not in programs:
+                programs[kinds] = traced(kinds)
+            return programs[kinds](*(x for x in inputs if x is not None))
 
-                def whole(*inputs):
-                    parts = iter(inputs)
-                    return self.method(*(next(parts) if one else None for one in given))
+        def traced(kinds):
+            def whole(*inputs):
+                parts = iter(inputs)
+                return self.method(*(None if kind is None else next(parts) for kind in kinds))
 
-                programs[key] = tf.function(
-                    whole, input_signature=signature, autograph=False, jit_compile=self.xla or None
-                )
-            return programs[key](*inputs)
+            signature = [tf.TensorSpec(shape, dtype) for dtype, shape in filter(None, kinds)]
+            whole = tf.function(
+                whole, input_signature=signature, autograph=False, jit_compile=self.xla or None
+            )
+            return whole.get_concrete_function()
 
         return run
 

@@ -11,31 +11,84 @@ from flowzoo import backend, checks
 FORMATS = ("tf_saved_model", "onnx")
 
 
-def export(model, filepath, format="tf_saved_model", verbose=None, opset_version=None):
-    """Writes a model's endpoints to a folder; the arguments are those of `flowzoo.Flow.export`."""
-    checks.choice("format", format, FORMATS)
-    if backend.name != "tensorflow":
-        raise ValueError(
-            "export needs the TensorFlow backend. Save the model with save or save_pretrained, load it in a "
-            "process with KERAS_BACKEND=tensorflow, and export it there."
-        )
-    folder = pathlib.Path(filepath)
-    if folder.is_file():
-        raise ValueError(f"export writes a folder, but {folder} is a file.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as work:
-        written, replaced = pathlib.Path(work, "written"), pathlib.Path(work, "replaced")
-        if format == "onnx":
-            endpoints = checked_for_onnx(model).onnx_endpoints()
-            write_onnx(endpoints, written, opset_version)
-        else:
-            endpoints = model.endpoints()
-            write_saved_model(endpoints, written)
-        _move(written, folder, replaced)
-    if verbose or verbose is None:
-        print(f"Exported {model.name} to {folder}:")
-        for name, (_, inputs) in endpoints.items():
-            print(f"  {name}({', '.join(inputs)})")
+class Exported:
+    """A part of every model: `export`, of what the model itself offers in `endpoints`."""
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
+    ):
+        """Writes the flow for serving, as a TensorFlow SavedModel or as ONNX, which need no flowzoo.
+
+        The SavedModel has four endpoints, each a signature too, for any number of examples:
+
+            log_prob(x[, context][, seed])             (batch,), nats
+            sample(n or context, temperature, seed)    (n, *event_shape)
+            encode(x[, context][, seed])               (batch, D)
+            decode(z[, context])                       (batch, *event_shape)
+
+        They give what the methods of the flow give, and always the same for the same inputs. `x`
+        has the dtype of samples, uint8 for 8-bit images; z, context (class labels too) and
+        temperature that of the weights. `n` is an int32 and `seed` an int64 number. `seed` draws
+        the sample and the dequantisation noise of an image flow. A conditional flow has `context`
+        and no `n`: it draws one sample for each row. Called as methods of what
+        `tf.saved_model.load` gives, temperature is 1 and seed 0 unless given; signatures need them.
+
+        ONNX has log_prob(x[, context][, noise]) and decode(z[, context]), in log_prob.onnx and
+        decode.onnx. `noise`, for image flows, has the shape of x and is drawn from Uniform[0, 1);
+        0.5 stands for the middle of each pixel. Mixtures of Gaussians have operations that ONNX lacks.
+
+        A `FlowVAE` exports as a SavedModel: elbo(x, seed), sample(n, temperature, seed), encode(x)
+        and decode(z).
+
+        Arguments:
+            filepath: a local folder. What it holds stays, but for files of the same names; nothing
+                is there before all of it is.
+            format: "tf_saved_model" or "onnx"; the latter needs `pip install "flowzoo[onnx]"`.
+            verbose: False to print nothing.
+            input_signature: None; it is a keyword of `keras.Model.export`, whose models have one
+                endpoint.
+            opset_version: of ONNX; by default that of tf2onnx.
+
+        Raises: ValueError for another format or an input_signature, on the JAX backend (save the
+            flow, and load and export it with KERAS_BACKEND=tensorflow), and for a flow that ONNX
+            cannot express; ImportError where tf2onnx is missing.
+
+        Example:
+            >>> import tempfile, tensorflow as tf
+            >>> flow = flowzoo.RealNVP(event_shape=2, couplings=2)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     flow.export(folder, verbose=False)
+            ...     served = tf.saved_model.load(folder)
+            >>> tuple(served.log_prob(np.zeros((5, 2), "float32")).shape)
+            (5,)
+            >>> tuple(served.sample(3, temperature=0.9, seed=1).shape)
+            (3, 2)
+        """
+        if input_signature is not None:
+            raise ValueError(f"The endpoints of {self.name} have input signatures of their own; give none.")
+        checks.choice("format", format, FORMATS)
+        if backend.name != "tensorflow":
+            raise ValueError(
+                "export needs the TensorFlow backend. Save the model with save or save_pretrained, load it "
+                "in a process with KERAS_BACKEND=tensorflow, and export it there."
+            )
+        folder = pathlib.Path(filepath)
+        if folder.is_file():
+            raise ValueError(f"export writes a folder, but {folder} is a file.")
+        onnx = format == "onnx"
+        endpoints = checked_for_onnx(self).onnx_endpoints() if onnx else self.endpoints()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder.parent) as work:
+            written, replaced = pathlib.Path(work, "written"), pathlib.Path(work, "replaced")
+            if onnx:
+                write_onnx(endpoints, written, opset_version)
+            else:
+                write_saved_model(endpoints, written)
+            _move(written, folder, replaced)
+        if verbose or verbose is None:
+            print(f"Exported {self.name} to {folder}:")
+            for name, (_, inputs) in endpoints.items():
+                print(f"  {name}({', '.join(inputs)})")
 
 
 def _move(written, folder, replaced):

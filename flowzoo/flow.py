@@ -8,10 +8,10 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas, variational
-from flowzoo.base import BASES, base_distribution
+from flowzoo.base import BASES, base_distribution, base_sample
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, program
-from flowzoo.export import COUNT, data_specs, draw_specs, export, scalar_spec
+from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
@@ -27,7 +27,7 @@ def constructor_arguments(model):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(Published, Levels, MaximumLikelihood):
+class Flow(Published, Levels, Exported, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
@@ -115,8 +115,8 @@ class Flow(Published, Levels, MaximumLikelihood):
             return "uint8"
         return self.variable_dtype
 
-    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled, and
-    # draws, if it does, without XLA on TensorFlow, whose random numbers are others.
+    # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled; one
+    # that draws reads no weights, and runs without XLA on TensorFlow, whose random numbers are others.
 
     def forward_and_log_det(self, z, context=None):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
@@ -156,19 +156,20 @@ class Flow(Published, Levels, MaximumLikelihood):
     def _decode(self, z, context):
         return ops.cast(self._forward(z, context)[0], self.data_dtype)
 
-    @program(xla=False)
+    @program(draws=True)
     def _noise(self, count, key, start=0):
         """What makes the integers of `count` images real, from the middles of equal parts of (0, 1)."""
         shape = (ops.shape(count)[0], *self.chain.noise_shape)
-        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
+        key = backend.key_for("noise", key, start)
         uniform = backend.uniform(key, shape, self.variable_dtype)
         return (ops.floor(uniform * self.noise_parts) + 0.5) / self.noise_parts
 
-    @program(xla=False)
+    @program(draws=True)
     def _latents(self, count, key, start=0, temperature=1.0):
         """`count` draws of the base distribution times the temperature."""
-        key = backend.fold_in(backend.fold_in(key, backend.LATENT), start)
-        return temperature * self.base_distribution.sample(ops.shape(count)[0], seed=key)
+        key = backend.key_for("latent", key, start)
+        n = ops.shape(count)[0]
+        return temperature * base_sample(self.base, n, self.dimensions, key, self.variable_dtype)
 
     @program
     def _log_dets(self, x, context, noise):
@@ -336,60 +337,6 @@ class Flow(Published, Levels, MaximumLikelihood):
         if self.chain.noise_shape is not None:
             noise = self._noise(x, self._key(None))
         return self._log_density(x, context, noise, training=training)
-
-    def export(
-        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
-    ):
-        """Writes the flow for serving, as a TensorFlow SavedModel or as ONNX, which need no flowzoo.
-
-        The SavedModel has four endpoints, each a signature too, for any number of examples:
-
-            log_prob(x[, context][, seed])             (batch,), nats
-            sample(n or context, temperature, seed)    (n, *event_shape)
-            encode(x[, context][, seed])               (batch, D)
-            decode(z[, context])                       (batch, *event_shape)
-
-        They give what the methods of the flow give, and always the same for the same inputs. `x`
-        has the dtype of samples, uint8 for 8-bit images; z, context (class labels too) and
-        temperature that of the weights. `n` is an int32 and `seed` an int64 number. `seed` draws
-        the sample and the dequantisation noise of an image flow. A conditional flow has `context`
-        and no `n`: it draws one sample for each row. Called as methods of what
-        `tf.saved_model.load` gives, temperature is 1 and seed 0 unless given; signatures need them.
-
-        ONNX has log_prob(x[, context][, noise]) and decode(z[, context]), in log_prob.onnx and
-        decode.onnx. `noise`, for image flows, has the shape of x and is drawn from Uniform[0, 1);
-        0.5 stands for the middle of each pixel. Mixtures of Gaussians have operations that ONNX lacks.
-
-        A `FlowVAE` exports as a SavedModel: elbo(x, seed), sample(n, temperature, seed), encode(x)
-        and decode(z).
-
-        Arguments:
-            filepath: a local folder. What it holds stays, but for files of the same names; nothing
-                is there before all of it is.
-            format: "tf_saved_model" or "onnx"; the latter needs `pip install "flowzoo[onnx]"`.
-            verbose: False to print nothing.
-            input_signature: None; it is a keyword of `keras.Model.export`, whose models have one
-                endpoint.
-            opset_version: of ONNX; by default that of tf2onnx.
-
-        Raises: ValueError for another format or an input_signature, on the JAX backend (save the
-            flow, and load and export it with KERAS_BACKEND=tensorflow), and for a flow that ONNX
-            cannot express; ImportError where tf2onnx is missing.
-
-        Example:
-            >>> import tempfile, tensorflow as tf
-            >>> flow = flowzoo.RealNVP(event_shape=2, couplings=2)
-            >>> with tempfile.TemporaryDirectory() as folder:
-            ...     flow.export(folder, verbose=False)
-            ...     served = tf.saved_model.load(folder)
-            >>> tuple(served.log_prob(np.zeros((5, 2), "float32")).shape)
-            (5,)
-            >>> tuple(served.sample(3, temperature=0.9, seed=1).shape)
-            (3, 2)
-        """
-        if input_signature is not None:
-            raise ValueError(f"The endpoints of {self.name} have input signatures of their own; give none.")
-        export(self, filepath, format, verbose, opset_version)
 
     def endpoints(self):
         """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""

@@ -86,7 +86,12 @@ class MaximumLikelihood(keras.Model):
 
     @property
     def prefers_xla(self):
-        """Whether it runs faster compiled by XLA: TensorFlow's own convolutions are the faster on a CPU."""
+        """Whether it runs faster compiled by XLA: TensorFlow's own convolutions are the faster on a CPU.
+
+        TensorFlow compiles no program whose variables lie on several devices.
+        """
+        if backend.name == "tensorflow" and self.distribute_strategy.num_replicas_in_sync > 1:
+            return False
         return backend.prefers_xla(convolutions=any(len(weight.shape) == 4 for weight in self.weights))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

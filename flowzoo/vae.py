@@ -10,7 +10,7 @@ from flowzoo import backend, checks, replicas
 from flowzoo.base import base_distribution
 from flowzoo.compiled import in_batches, program
 from flowzoo.elbo import EvidenceLowerBound
-from flowzoo.export import COUNT, data_specs, draw_specs, scalar_spec
+from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
@@ -21,7 +21,7 @@ DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(PublishedVAE, LatentSpace, EvidenceLowerBound):
+class FlowVAE(PublishedVAE, LatentSpace, Exported, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average
@@ -254,11 +254,13 @@ class FlowVAE(PublishedVAE, LatentSpace, EvidenceLowerBound):
         """The standard normal distribution of the flat latent's noise, made afresh."""
         return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
 
-    @program(xla=False)
+    @program(draws=True)
     def _noise(self, count, key, start=0, temperature=1.0):
         """Standard normal numbers (n, D) times the temperature, for the `count` examples of a batch."""
-        key = backend.fold_in(backend.fold_in(key, backend.NOISE), start)
-        return temperature * self.noise_distribution.sample(ops.shape(count)[0], seed=key)
+        key = backend.key_for("noise", key, start)
+        return temperature * backend.normal(
+            key, (ops.shape(count)[0], self.latent_dimensions), self.variable_dtype
+        )
 
     @program
     def _elbo(self, x, noise):
@@ -275,7 +277,7 @@ class FlowVAE(PublishedVAE, LatentSpace, EvidenceLowerBound):
 
     @program(xla=False)
     def _noisy_decode(self, z, key, start):
-        key = backend.fold_in(backend.fold_in(key, backend.LIKELIHOOD), start)
+        key = backend.key_for("likelihood", key, start)
         return self._as_data(self._likelihood(self._location(z)).sample(seed=key))
 
     @program
@@ -441,8 +443,6 @@ class FlowVAE(PublishedVAE, LatentSpace, EvidenceLowerBound):
     def _check_no_context(self, context):
         if context is not None:
             raise ValueError(f"{self.name} takes no context.")
-
-    export = Flow.export
 
     def endpoints(self):
         """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
