@@ -34,10 +34,10 @@ from flowzoo.registry.weights import read_tensors, read_weights, write_tensors
 TOLERANCE = 1e-5  # relative, of fingerprints
 # From names that Keras gives now to those that it gave in format 1.
 RENAMED = (
-    (r"(^|/)variational_dequantize/chain/flow_layers/", r"\1variational_dequantize/noise_layers/"),
+    (r"(^|/)(variational_dequantize(?:_\d+)?)/chain/flow_layers/", r"\1\2/noise_layers/"),
     (r"(^|/)chain/flow_layers/", r"\1flow_layers/"),
-    (r"(^|/)convolutions/pointwise_conv2d/", r"\1convolutions/conv2d_1/"),
-    (r"^(posterior|prior)_flow/flow_layers/", "flow_layers/"),
+    (r"/convolutions/pointwise_conv2d/", "/convolutions/conv2d_1/"),
+    (r"^(posterior_flow|prior_flow|layers/\w+)/flow_layers/", "flow_layers/"),
 )
 
 
@@ -89,7 +89,7 @@ def fingerprint_of_format_1(model, facts):
     layer = model.flow_layers[-1]
     start = np.log(noise) - np.log1p(-noise)
     seen = ops.convert_to_tensor(2 * np.floor(x / layer.step) / layer.bins - 1)
-    logits = layer.chain(ops.convert_to_tensor(start), seen, forward=True)
+    logits, _ = layer.chain.forward_and_log_det(ops.convert_to_tensor(start), seen)
     logits = ops.convert_to_numpy(logits).astype("float64")
     left_out = slopes(logits) + np.log1p(-2 * layer.margin) - slopes(start)
     return [float(value) for value in found - left_out.sum(axis=(1, 2, 3))]

@@ -140,6 +140,7 @@ def test_what_does_not_fit_is_left_as_it_is(folder, change, message):
             "chain/flow_layers/variational_dequantize/chain/flow_layers/checkerboard_coupling/head/vars/0",
             "flow_layers/variational_dequantize/noise_layers/checkerboard_coupling/head/vars/0",
         ),
+        ("layers/iaf/chain/flow_layers/invert/layer/made/vars/0", "flow_layers/invert/layer/made/vars/0"),
         ("posterior_flow/chain/flow_layers/invert/layer/made/vars/0", "flow_layers/invert/layer/made/vars/0"),
     ],
 )

@@ -84,7 +84,7 @@ def test_interrupted_training_goes_on_as_if_it_had_not_been(trained, tmp_path, m
 @pytest.mark.parametrize(("asked", "used"), [(None, "mixed_bfloat16"), ("float32", "float32")])
 def test_a_gpu_means_mixed_precision(asked, used, tmp_path, mock_mnist, monkeypatch, capsys):
     monkeypatch.setattr(flowzoo.backend, "has_gpu", lambda: True)
-    monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda: False)  # it compiles for long
+    monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda convolutions: False)  # it compiles for long
     folder = tmp_path / "tiny-mnist"
     folder.mkdir()
     (folder / "model.json").write_text(json.dumps(RECIPE))

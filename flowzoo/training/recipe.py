@@ -106,7 +106,7 @@ def _build(facts):
 
 def _compile(model, recipe, examples, devices, verbose):
     steps = -(-examples // recipe["batch_size"])
-    xla = recipe["jit_compile"] or backend.prefers_xla()
+    xla = recipe["jit_compile"] or backend.prefers_xla(convolutions=True)
     if backend.name == "tensorflow" and devices.count > 1:
         xla = False  # it compiles no step whose variables lie on several devices
     with devices.scope():
