@@ -142,15 +142,18 @@ def in_batches(compute, examples, batch_size=None, *, what="examples"):
     n = next(part.shape[0] for part in examples if part is not None)
     if batch_size is None or n is None or n <= checks.positive_integer("batch_size", batch_size):
         return compute(0, *examples)
-    results, started, bar = [], time.monotonic(), None
+    results, started, bar = [], time.monotonic(), keras.utils.Progbar(n, unit_name=what)
     for start in range(0, n, batch_size):
         part = [None if x is None else x[start : start + batch_size] for x in examples]
         results.append(keras.tree.map_structure(ops.convert_to_numpy, compute(start, *part)))
-        if bar is None and time.monotonic() - started > PATIENCE:
-            bar = keras.utils.Progbar(n, unit_name=what)
-        if bar is not None:
+        if time.monotonic() - started > PATIENCE:
             bar.update(min(start + batch_size, n))
     return keras.tree.map_structure(lambda *parts: ops.convert_to_tensor(np.concatenate(parts)), *results)
+
+
+def one_each(x):
+    """One number of each example of x, (n,), for a method that asks how many there are, and no more."""
+    return x[(slice(None), *[0] * (len(x.shape) - 1))]
 
 
 def round_size(n):

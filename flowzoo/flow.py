@@ -10,7 +10,7 @@ from keras import ops
 from flowzoo import backend, checks, replicas, variational
 from flowzoo.base import BASES, base_distribution, base_sample
 from flowzoo.bijector import FlowBijector, FlowDistribution
-from flowzoo.compiled import in_batches, program
+from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
@@ -180,7 +180,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         """The noise of a batch of images that starts at `start`; None for a flow that takes none."""
         if self.chain.noise_shape is None:
             return None
-        return self._noise.run((x[(slice(None), *[0] * len(self.event_shape))],), (key, np.int32(start)))
+        return self._noise.run((one_each(x),), (key, np.int32(start)))
 
     # What users call.
 

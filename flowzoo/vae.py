@@ -7,13 +7,12 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas
-from flowzoo.base import base_distribution
-from flowzoo.compiled import in_batches, program
+from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
 from flowzoo.latent import LatentSpace
-from flowzoo.likelihoods import LIKELIHOODS, likelihood_distribution, likelihood_mean
+from flowzoo.likelihoods import LIKELIHOODS, likelihood_mean
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import PublishedVAE
 
@@ -195,77 +194,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         """The dtype of pixels, "uint8", or of other data, that of the weights."""
         return "uint8" if self.is_image_flow else self.variable_dtype
 
-    # The model, on checked tensors; the latent is one flat vector, and its noise an argument.
-
-    @program
-    def _posterior(self, x, **call):
-        """What the encoder says of z0: mean, log-scale, both (batch, D), and perhaps the context, flat."""
-        outputs = self.encoder(x, **call)
-        outputs = [outputs] if ops.is_tensor(outputs) else list(outputs)
-        flat = [ops.cast(part, self.variable_dtype) for part in outputs]
-        flat = [ops.reshape(part, (-1, math.prod(part.shape[1:]))) for part in flat]
-        if self.posterior_log_scale is not None:
-            flat.append(ops.zeros_like(flat[0]) + self.posterior_log_scale)
-        return flat
-
-    def _latent(self, posterior, noise, **call):
-        """z and log q(z | x) from standard normal noise: (batch, D), (batch,)."""
-        mean, log_scale, *context = posterior
-        z = mean + ops.exp(log_scale) * noise
-        log_q = self.noise_distribution.log_prob(noise) - ops.sum(log_scale, axis=-1)
-        if self.posterior_flow is not None:
-            if context:
-                context = [ops.reshape(context[0], (-1, *self.posterior_flow.context_shape))]
-            z, log_det = self.posterior_flow._forward(z, *context, **call)
-            z, log_q = ops.reshape(z, (-1, self.latent_dimensions)), log_q - log_det
-        return z, log_q
-
-    def _log_prior(self, z, **call):
-        if self.prior_flow is None:
-            return self.noise_distribution.log_prob(z)
-        return self.prior_flow._log_density(ops.reshape(z, (-1, *self.latent_shape)), **call)
-
-    def _location(self, z, **call):
-        location = self.decoder(ops.reshape(z, (-1, *self.latent_shape)), **call)
-        return ops.cast(location, self.variable_dtype)
-
-    def _likelihood(self, location):
-        log_scale = self.likelihood_log_scale
-        if log_scale is not None:
-            log_scale = ops.convert_to_tensor(log_scale)
-        return likelihood_distribution(self.likelihood, location, log_scale)
-
-    def terms(self, x, noise, **call):
-        """log p(x | z) and log q(z | x) - log p(z), whose difference is the ELBO, for given noise.
-
-        Arguments:
-            x: (batch, *event_shape).
-            noise: standard normal numbers (batch, D) that draw z.
-            call: such as training=True, for the networks.
-
-        Returns: two tensors (batch,) in nats.
-        """
-        z, log_q = self._latent(self._posterior(x, **call), noise, **call)
-        reconstruction = self._likelihood(self._location(z, **call)).log_prob(x)
-        return reconstruction, log_q - self._log_prior(z, **call)
-
-    @property
-    def noise_distribution(self):
-        """The standard normal distribution of the flat latent's noise, made afresh."""
-        return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
-
-    @program(draws=True)
-    def _noise(self, count, key, start=0, temperature=1.0):
-        """Standard normal numbers (n, D) times the temperature, for the `count` examples of a batch."""
-        key = backend.key_for("noise", key, start)
-        return temperature * backend.normal(
-            key, (ops.shape(count)[0], self.latent_dimensions), self.variable_dtype
-        )
-
-    @program
-    def _elbo(self, x, noise):
-        reconstruction, kl = self.terms(x, noise)
-        return reconstruction - kl
+    # What users call, as programs.
 
     @program
     def _encode(self, x, noise):
@@ -302,9 +231,9 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             return ops.cast(ops.round(ops.clip(x, 0.0, 255.0)), "uint8")
         return x
 
-    def _drawn_noise(self, key, start, n, temperature=1.0):
+    def _drawn_noise(self, key, start, count, temperature=1.0):
         shared = key, np.int32(start), np.asarray(temperature, self.variable_dtype)
-        return self._noise.run((np.zeros((n,), "int8"),), shared)
+        return self._noise.run((count,), shared)
 
     # What users call.
 
@@ -319,7 +248,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         key = self._key(seed)
 
         def elbo(start, x):
-            return self._elbo.run((x, self._drawn_noise(key, start, ops.shape(x)[0])))
+            return self._elbo.run((x, self._drawn_noise(key, start, one_each(x))))
 
         return in_batches(elbo, (self._data(x),), batch_size)
 
@@ -359,7 +288,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         at_once = min(count, DECODINGS // n)
         total = np.full((n,), -np.inf, self.variable_dtype)
         for done in range(0, count, at_once):
-            noise = self._drawn_noise(key, done, n * at_once)
+            noise = self._drawn_noise(key, done, np.zeros(n * at_once, "int8"))
             noise = ops.reshape(noise, (n, at_once, self.latent_dimensions))
             used, among = np.int32(count - done), np.asarray(count, self.variable_dtype)
             total = self._log_weights.run((x, total, noise, *posterior), (used, among))
@@ -392,7 +321,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
         def sample(start, count):
             if self.prior_flow is None:
-                z = self._drawn_noise(key, start, len(count), temperature)
+                z = self._drawn_noise(key, start, count, temperature)
             else:
                 w = self.prior_flow._latents.run((count,), (key, np.int32(start), temperature))
                 z = ops.reshape(self._from_prior.run((w,)), (-1, self.latent_dimensions))
@@ -416,7 +345,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         key = backend.random_key(0) if mean else self._key(seed)
 
         def encode(start, x):
-            noise = self._drawn_noise(key, start, ops.shape(x)[0], 0.0 if mean else 1.0)
+            noise = self._drawn_noise(key, start, one_each(x), 0.0 if mean else 1.0)
             return self._encode.run((x, noise))
 
         return in_batches(encode, (self._data(x),), batch_size)
