@@ -110,8 +110,8 @@ class Program:
         n = next(part.shape[0] for part in examples if part is not None)
         size = round_size(n) if self.xla and n is not None and not _tracers(examples) else n
         if size == n:
-            return self._run(examples, shared)
-        padded = [None if part is None else _padded(part, size) for part in examples]
+            return self._run(tuple(examples), shared)
+        padded = tuple(None if part is None else _padded(part, size) for part in examples)
         result = self._run(padded, shared)
         return keras.tree.map_structure(lambda part: _first(part, n), result)
 
