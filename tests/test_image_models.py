@@ -57,7 +57,9 @@ def test_reals_come_back_both_ways(case):
     np.testing.assert_allclose(numpy(log_det), -numpy(inverse_log_det), rtol=1e-5, atol=1e-3)
     chain = Chain([layer for layer in layers if not isinstance(layer, (Rescale, Logit))])
     z = data_for(z.shape[1:], seed=2)
-    back = chain(chain(ops.convert_to_tensor(z), context, forward=True), context)
+    back, _ = chain.inverse_and_log_det(
+        chain.forward_and_log_det(ops.convert_to_tensor(z), context)[0], context
+    )
     np.testing.assert_allclose(numpy(back), z, atol=1e-3)
 
 
@@ -68,9 +70,9 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
     # The Jacobian at the dequantised image, which the layers but the last bring back from the latent.
     chain, context = Chain(model.flow_layers[:-1]), flat(context)
     z, log_dets = model.inverse_and_log_dets(x, None if context is None else case[2], seed=0)
-    reals = numpy(chain(ops.reshape(z, (-1, *model.latent_shape)), context, forward=True))
+    reals = numpy(chain.forward_and_log_det(ops.reshape(z, (-1, *model.latent_shape)), context)[0])
     part = None if context is None else context[:1]
-    expected = jacobian_log_det(lambda v: chain(v, part), reals[:1])[0]
+    expected = jacobian_log_det(lambda v: chain.inverse_and_log_det(v, part)[0], reals[:1])[0]
     of_noise = float(log_dets[0][0])  # not a function of x: the density of the noise
     np.testing.assert_allclose(log_prob[0], base[0] + expected + of_noise, atol=1e-3, rtol=1e-6)
 
@@ -225,7 +227,8 @@ def test_probabilities_of_all_images_sum_to_one_at_most():
     images = np.stack(np.meshgrid(*[[0, 128]] * 4), axis=-1).reshape(16, 2, 2, 1)
     total = numpy(ops.exp(flow.log_prob(np.repeat(images, 2000, axis=0), seed=0))).mean() * 16
     z = ops.convert_to_tensor(np.random.default_rng(0).normal(size=(20000, 4)), "float32")
-    reals = numpy(Chain(flow.flow_layers[:-1])(ops.reshape(z, (-1, *flow.latent_shape)), forward=True))
+    z = ops.reshape(z, (-1, *flow.latent_shape))
+    reals = numpy(Chain(flow.flow_layers[:-1]).forward_and_log_det(z)[0])
     inside = ((reals >= 0) & (reals < 2)).all(axis=(1, 2, 3)).mean()
     np.testing.assert_allclose(total, inside, atol=0.03)
 
