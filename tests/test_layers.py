@@ -5,6 +5,7 @@ from cases import CONDITIONAL_LAYERS, LAYERS
 from helpers import data_for, numpy, pass_for_each_dimension
 from keras import ops
 
+import flowzoo
 from flowzoo import backend, layers
 from flowzoo.networks import MADE, MLP, ResidualMLP
 from flowzoo.testing import check_flow_layer, gradients, perturb
@@ -96,17 +97,26 @@ def test_invertible_linear_starts_as_a_rotation():
     np.testing.assert_array_equal(numpy(again(np.eye(6, dtype="float32"))), matrix)
 
 
-def test_dequantize_adds_noise_and_gives_the_integers_back():
+def test_dequantize_adds_the_noise_that_it_is_given_and_gives_the_integers_back():
+    random = np.random.default_rng(0)
     layer = layers.Dequantize(256)
     layer.build((None, 1000))
-    x = np.random.default_rng(0).integers(0, 256, (20, 1000)).astype("float32")
-    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x))
-    noise = numpy(z) - x
-    assert 0 <= noise.min() < noise.max() < 1
-    assert abs(noise.mean() - 0.5) < 0.01
+    assert layer.noise_shape == (1000,)
+    x = random.integers(0, 256, (20, 1000)).astype("float32")
+    noise = ((random.integers(0, 256, x.shape) + 0.5) / 256).astype("float32")
+    z, log_det = layer.inverse_and_log_det(ops.convert_to_tensor(x), None, ops.convert_to_tensor(noise))
+    np.testing.assert_array_equal(numpy(z), x + noise)
     assert not numpy(log_det).any()
     np.testing.assert_array_equal(numpy(layer.forward_and_log_det(z)[0]), x)
-    assert not np.array_equal(numpy(layer(x)), numpy(z))
+    np.testing.assert_array_equal(numpy(layer(x)), x + 0.5)
+    np.testing.assert_array_equal(numpy(layer(x + 0.7)), x + 0.5)  # what is no integer loses its fraction
+
+
+def test_a_flow_draws_its_noise_over_the_whole_interval():
+    flow = flowzoo.Flow([layers.Dequantize(4)], event_shape=1000)
+    noise = numpy(flow.encode(np.zeros((20, 1000)), seed=0))
+    assert 0 < noise.min() < noise.max() < 1
+    np.testing.assert_allclose(np.quantile(noise, [0.1, 0.5, 0.9]), [0.1, 0.5, 0.9], atol=0.02)
 
 
 @pytest.mark.parametrize("order", ["natural", "reversed", "random"])
