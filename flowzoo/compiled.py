@@ -33,7 +33,7 @@ def program(method=None, *, xla=None, draws=False):
         return functools.partial(program, xla=xla, draws=draws)
 
     def make(model):
-        prefers_xla = (model.prefers_xla if xla is None else xla) and not draws
+        prefers_xla = not draws and (model.prefers_xla if xla is None else xla)
         return Program(types.MethodType(method, model), [] if draws else model.weights, prefers_xla)
 
     return functools.cached_property(make)

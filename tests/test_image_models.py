@@ -276,7 +276,7 @@ def test_class_conditional_glow_learns_its_classes():
     labels = np.repeat([0, 1], 32)
     flow = flowzoo.Glow(event_shape=(4, 4, 1), levels=1, steps=1, hidden_channels=4, classes=2)
     flow.compile(optimizer=keras.optimizers.Adam(0.03))
-    flow.fit(x, labels, epochs=25, batch_size=32, verbose=0)
+    flow.fit(x, labels, epochs=40, batch_size=32, verbose=0)
     assert numpy(flow.sample(8, context=0, temperature=0.5, seed=0)).mean() < 100
     assert numpy(flow.sample(8, context=[1] * 8, temperature=0.5, seed=0)).mean() > 140
     right = numpy(flow.log_prob(x, labels, seed=0))

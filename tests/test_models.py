@@ -121,6 +121,7 @@ print(json.dumps(found))
 """
 
 
+@pytest.mark.xla  # as the new process has it
 def test_log_prob_is_the_same_in_a_new_process(tmp_path):
     paths, expected = {}, {}
     for i, (name, conditional) in enumerate(CASES):
