@@ -149,22 +149,26 @@ class FlowDistribution(tfd.TransformedDistribution.__bases__[0]):
     a `seed` of its noise.
 
     Arguments:
-        base: distribution of the latent.
+        distribution: that of the latent.
         bijector: a `FlowBijector` of a flow.
         seed: what draws the noise of an image flow where no seed is given, or None.
         name: for TFP's joint distributions, or None.
     """
 
-    def __init__(self, base, bijector, seed=None, name=None):
+    def __init__(self, distribution, bijector, seed=None, name=None):
         parameters = dict(locals())
         self._seed = seed
         super().__init__(
-            base,
+            distribution,
             bijector,
             kwargs_split_fn=lambda kwargs: ({}, kwargs),
             parameters=parameters,
             name=name or bijector.name,
         )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        return super()._parameter_properties(dtype, num_classes)
 
     @property
     def variables(self):

@@ -133,6 +133,14 @@ def test_batch_shapes_of_value_and_context_broadcast():
 # TFP's own uses of a distribution and a bijector.
 
 
+def test_tfp_has_nothing_to_warn_of(caplog):
+    flow = small()
+    assert tuple(flow.distribution.batch_shape) == ()
+    assert tuple(flow.distribution.event_shape) == (3,)
+    flow.distribution.log_prob(flow.distribution.sample(2, seed=KEY))
+    assert not [record.message for record in caplog.records if "Distribution" in record.message]
+
+
 def test_variables_are_the_flow_s():
     flow = small()
     for view in (flow.distribution, flow.bijector):
