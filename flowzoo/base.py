@@ -31,7 +31,7 @@ def base_distribution(name, dimensions, dtype="float32"):
 
 
 def base_sample(name, n, dimensions, key, dtype="float32"):
-    """`n` draws of the distribution of that name, (n, dimensions); TFP's own take twice as long.
+    """`n` draws of the distribution of that name, (n, dimensions).
 
     Example:
         >>> tuple(flowzoo.base.base_sample("logistic", 5, 2, flowzoo.backend.random_key(0)).shape)

@@ -272,9 +272,6 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         context = self._context(context, examples=z.shape[0])
         return in_batches(lambda _, *batch: self._decode.run(batch), (z, context), batch_size)
 
-    def _key(self, seed):
-        return backend.random_key(self.seed_generator if seed is None else seed)
-
     def _noise_key(self, seed):
         """The key of the noise; one that nobody uses where the flow takes none."""
         return backend.random_key(0) if self.chain.noise_shape is None else self._key(seed)

@@ -366,9 +366,6 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         """How many numbers the latent has, as a list of one level."""
         return [self.latent_dimensions]
 
-    def _key(self, seed):
-        return backend.random_key(self.seed_generator if seed is None else seed)
-
     def _check_no_context(self, context):
         if context is not None:
             raise ValueError(f"{self.name} takes no context.")

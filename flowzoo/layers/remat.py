@@ -17,17 +17,13 @@ def rematerialize(layer, x, context, noise, *, forward, training):
     variables = sorted(layer.variables, key=lambda v: not keras.backend.is_float_dtype(v.dtype))
     values = [ops.copy(variable) for variable in variables]
     weights = [value for value in values if keras.backend.is_float_dtype(value.dtype)]
-    inputs = [part for part in (x, context, noise) if part is not None]
-    names = [
-        name
-        for name, part in zip(("x", "context", "noise"), (x, context, noise), strict=True)
-        if part is not None
-    ]
-    assigned, losses = [], []
+    inputs = {"x": x, "context": context, "noise": noise}
+    inputs = {name: part for name, part in inputs.items() if part is not None}
+    assigned = []
 
     def again(*arguments):
         given = [*arguments[: len(weights)], *values[len(weights) :]]
-        keywords = dict(zip(names, arguments[len(weights) :], strict=True))
+        keywords = dict(zip(inputs, arguments[len(weights) :], strict=True))
         with keras.StatelessScope(
             state_mapping=list(zip(variables, given, strict=True)), collect_losses=True
         ) as scope:
@@ -36,10 +32,9 @@ def rematerialize(layer, x, context, noise, *, forward, training):
             )
             states = [scope.get_current_value(variable) for variable in variables]
         assigned[:] = [i for i, state in enumerate(states) if state is not given[i]]
-        losses[:] = scope.losses
         return (*results, *(states[i] for i in assigned), *scope.losses)
 
-    results = keras.remat(again)(*weights, *inputs)
+    results = keras.remat(again)(*weights, *inputs.values())
     states_and_losses = results[2:]
     for i, state in zip(assigned, states_and_losses, strict=False):
         variables[i].assign(state)
