@@ -147,6 +147,18 @@ def prefers_xla(convolutions):
     return name == "jax" or not convolutions or has_gpu()
 
 
+def compiler_options():
+    """What JAX's compiler is told for passes without a gradient.
+
+    On a CPU, to reuse memory: what a pass needs beyond 32 MB comes from the system anew at each run, page
+    by page, which took as long as the pass of a MAF of 784 dimensions itself.
+    """
+    import jax
+
+    cpu = jax.default_backend() == "cpu"
+    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if cpu else {}
+
+
 def variable_scope(model):
     """Where variables that train with `model` are to be made: TensorFlow's distribution strategy."""
     return model.distribute_strategy.scope() if name == "tensorflow" else contextlib.nullcontext()

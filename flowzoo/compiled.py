@@ -67,7 +67,7 @@ class Program:
     def _jax_run(self):
         import jax
 
-        @jax.jit
+        @functools.partial(jax.jit, compiler_options=backend.compiler_options())
         def run(values, examples, shared):
             with keras.StatelessScope(state_mapping=list(zip(self.weights, values, strict=True))):
                 return self.method(*examples, *shared)
