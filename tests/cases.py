@@ -10,6 +10,7 @@ from flowzoo.layers import (
     BatchNormalization,
     Chain,
     CheckerboardCoupling,
+    Coupling,
     DiagonalScaling,
     FactorOut,
     Invert,
@@ -23,6 +24,7 @@ from flowzoo.layers import (
     TFPBijector,
 )
 from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
+from flowzoo.transformers import MixtureOfGaussians, MixtureOfLogistics, RationalQuadraticSpline
 
 # name -> (makes the layer, shape of one data example, whether the data lie in the unit interval)
 LAYERS = {
@@ -31,6 +33,12 @@ LAYERS = {
     "affine coupling": (lambda: AffineCoupling(MLP((16, 16))), (4,), False),
     "affine coupling, swapped": (lambda: AffineCoupling(MLP((16,)), swap=True), (5,), False),
     "affine coupling, residual": (lambda: AffineCoupling(ResidualMLP(16, blocks=2)), (4,), False),
+    "spline coupling": (lambda: Coupling(MLP((16, 16)), "spline"), (5,), False),
+    "mixture of logistics coupling": (
+        lambda: Coupling(MLP((16,)), MixtureOfLogistics(3, log_scale_bound=2.0), swap=True),
+        (4,),
+        False,
+    ),
     "autoregressive": (lambda: MaskedAutoregressive(hidden_units=(16, 12)), (4,), False),
     "autoregressive, one dimension": (lambda: MaskedAutoregressive(hidden_units=(8,)), (1,), False),
     "autoregressive, reversed": (
@@ -41,6 +49,25 @@ LAYERS = {
     "autoregressive, random": (lambda: MaskedAutoregressive(order="random", hidden_units=(3,)), (4,), False),
     "autoregressive, mixture": (
         lambda: MaskedAutoregressive(transformer="mixture", components=3, hidden_units=(16,)),
+        (3,),
+        False,
+    ),
+    "autoregressive, spline": (
+        lambda: MaskedAutoregressive(transformer="spline", hidden_units=(16,)),
+        (3,),
+        False,
+    ),
+    "autoregressive, spline, one dimension": (
+        lambda: MaskedAutoregressive(
+            transformer=RationalQuadraticSpline(bins=5, bound=1.5), hidden_units=(8,)
+        ),
+        (1,),
+        False,
+    ),
+    "autoregressive, mixture of logistics": (
+        lambda: MaskedAutoregressive(
+            transformer="mixture_of_logistics", components=3, log_scale_bound=2.0, hidden_units=(16,)
+        ),
         (3,),
         False,
     ),
@@ -74,6 +101,21 @@ LAYERS = {
         (2, 2, 3),
         False,
     ),
+    "channel coupling, spline": (
+        lambda: Coupling(ConvNet(8), RationalQuadraticSpline(bins=4, bound=3.0), head="conv"),
+        (2, 2, 3),
+        False,
+    ),
+    "channel coupling, mixture of Gaussians": (
+        lambda: Coupling(ConvNet(8), MixtureOfGaussians(2, log_scale_bound=2.0), head="conv"),
+        (2, 2, 2),
+        False,
+    ),
+    "checkerboard coupling, mixture of logistics": (
+        lambda: CheckerboardCoupling(ConvNet(8), MixtureOfLogistics(2, log_scale_bound=2.0), head="conv"),
+        (2, 2, 2),
+        False,
+    ),
     "checkerboard coupling": (lambda: CheckerboardCoupling(ConvNet(8), head="conv"), (3, 2, 2), False),
     "checkerboard coupling, swapped, residual": (
         lambda: CheckerboardCoupling(ResNet(4, blocks=1), swap=True),
@@ -103,10 +145,12 @@ CONDITIONAL_LAYERS = [
     "additive coupling",
     "affine coupling",
     "affine coupling, residual",
+    "spline coupling",
     "autoregressive",
     "autoregressive, one dimension",
     "autoregressive, random",
     "autoregressive, gated",
+    "autoregressive, spline",
     "autoregressive, mixture",
     "inverse autoregressive",
     "channel coupling",

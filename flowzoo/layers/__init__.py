@@ -5,7 +5,7 @@ from flowzoo.layers.batch_normalization import BatchNormalization
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.class_prior import ClassPrior
-from flowzoo.layers.coupling import AdditiveCoupling, AffineCoupling
+from flowzoo.layers.coupling import AdditiveCoupling, AffineCoupling, Coupling
 from flowzoo.layers.dequantize import Dequantize, VariationalDequantize
 from flowzoo.layers.factor_out import FactorOut
 from flowzoo.layers.flow_layer import FlowLayer
@@ -25,6 +25,7 @@ __all__ = [
     "Chain",
     "CheckerboardCoupling",
     "ClassPrior",
+    "Coupling",
     "Dequantize",
     "DiagonalScaling",
     "FactorOut",

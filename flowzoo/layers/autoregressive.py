@@ -3,12 +3,9 @@
 import keras
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import checks, transformers
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
-from flowzoo.transformers import Affine, Gated, MixtureOfGaussians
-
-TRANSFORMERS = ("affine", "gated", "mixture")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -25,12 +22,13 @@ class MaskedAutoregressive(FlowLayer):
 
     Arguments:
         hidden_units, activation, order, seed: of the `flowzoo.networks.MADE` within.
-        transformer: "affine", x_i = z_i * exp(s_i) + shift_i with |s_i| < log_scale_bound;
-            "gated", z_i = g_i * x_i + (1 - g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the
-            update of inverse autoregressive flows; or "mixture", which gives x_i a mixture of
-            Gaussians for conditional density.
-        components: number of Gaussians in the mixture.
-        log_scale_bound: soft bound of log-scales, in nats; not of the gated ones.
+        transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", x_i = z_i *
+            exp(s_i) + shift_i with |s_i| < log_scale_bound; "additive"; "gated", z_i = g_i * x_i + (1 -
+            g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the update of inverse autoregressive flows;
+            "mixture", which gives x_i a mixture of Gaussians for conditional density;
+            "mixture_of_logistics"; or "spline".
+        components: number of components of a named mixture.
+        log_scale_bound: soft bound of a named transformer's log-scales, in nats; not of the gated one.
         forget_bias: of the gates; a new layer has g_i = sigmoid(forget_bias).
 
     Example:
@@ -57,17 +55,14 @@ class MaskedAutoregressive(FlowLayer):
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
         self.order = order
-        self.transformer_name = checks.choice("transformer", transformer, TRANSFORMERS)
+        self.given_transformer = transformer
         self.components = checks.positive_integer("components", components)
         self.log_scale_bound = log_scale_bound
         self.forget_bias = forget_bias
         self.seed = seed
-        if transformer == "affine":
-            self.transformer = Affine(log_scale_bound)
-        elif transformer == "gated":
-            self.transformer = Gated(forget_bias)
-        else:
-            self.transformer = MixtureOfGaussians(self.components, log_scale_bound)
+        self.transformer = transformers.get(
+            transformer, components=components, log_scale_bound=log_scale_bound, forget_bias=forget_bias
+        )
         self.made = MADE(
             self.transformer.parameters,
             hidden_units=self.hidden_units,
@@ -100,7 +95,7 @@ class MaskedAutoregressive(FlowLayer):
             "hidden_units": self.hidden_units,
             "activation": self.activation,
             "order": self.order,
-            "transformer": self.transformer_name,
+            "transformer": transformers.serialized(self.given_transformer),
             "components": self.components,
             "log_scale_bound": self.log_scale_bound,
             "forget_bias": self.forget_bias,

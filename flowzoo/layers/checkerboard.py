@@ -4,21 +4,25 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo.layers.coupling import AffineCoupling
+from flowzoo.layers.coupling import Coupling
+from flowzoo.transformers import Affine
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class CheckerboardCoupling(AffineCoupling):
-    """RealNVP's affine coupling with a checkerboard mask b over the places of an image:
+class CheckerboardCoupling(Coupling):
+    """RealNVP's coupling with a checkerboard mask b over the places of an image:
 
-        x = b z + (1 - b) (z exp(s(b z)) + shift(b z))
+        x = b z + (1 - b) t(z; network(b z))
 
-    b is 1 where row + column is even, or odd with `swap=True`; log_det = sum((1 - b) s).
+    b is 1 where row + column is even, or odd with `swap=True`; log_det = sum((1 - b) log t').
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.4
 
-    Arguments: those of `AffineCoupling`.
+    Arguments:
+        network, swap, head, use_context: those of `Coupling`.
+        transformer: t, that of `Coupling`; None for an affine one with this `log_scale_bound`.
+        log_scale_bound: soft bound of the affine transformer's log-scales, in nats.
 
     Example:
         >>> layer = flowzoo.layers.CheckerboardCoupling(flowzoo.networks.ConvNet(8), head="conv")
@@ -26,6 +30,13 @@ class CheckerboardCoupling(AffineCoupling):
         >>> tuple(layer.forward_and_log_det(keras.ops.ones((5, 4, 4, 1)))[1].shape)
         (5,)
     """
+
+    def __init__(self, network=None, transformer=None, *, log_scale_bound=5.0, **kwargs):
+        super().__init__(network, transformer or Affine(log_scale_bound), **kwargs)
+        self.log_scale_bound = log_scale_bound
+
+    def get_config(self):
+        return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
 
     def _channels(self, x_shape):
         if len(x_shape) != 4 or x_shape[1] * x_shape[2] < 2:

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import checks, transformers
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.networks.mlp import MLP
@@ -12,26 +12,48 @@ from flowzoo.transformers import Additive, Affine
 HEADS = ("dense", "conv")
 
 
+@keras.saving.register_keras_serializable(package="flowzoo")
 class Coupling(FlowLayer):
     """Splits the last axis in two; one part passes and sets how the other is transformed.
 
         x = [z_a, t(z_b; network(z_a, context))]
 
-    The first half passes, or the second with `swap=True`. `network` is any Keras layer from
-    (batch, ..., d) to (batch, ..., features); the head, a layer that starts at zero, turns its
-    features into the parameters of the transformer, so that a new layer is the identity. Each
-    runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's channel-wise
-    mask, and a context joins the passing half as constant channels.
+    The head, a layer that starts at zero, turns the network's features into the parameters of the
+    transformer t. Each runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's
+    channel-wise mask, and a context joins the passing half as constant channels.
+
+    References:
+        Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
+        Neural Spline Flows (Durkan et al., 2019, arXiv:1906.04032)
+
+    Arguments:
+        network: a Keras layer (batch, ..., d) -> (batch, ..., features), such as
+            `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
+        transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", "additive",
+            "gated", "spline", "mixture", "mixture_of_logistics".
+        swap: whether the second half passes instead of the first.
+        head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        use_context: False for a layer that leaves the context of a conditional flow to others.
+
+    Example:
+        >>> layer = flowzoo.layers.Coupling(flowzoo.networks.MLP((32, 32)), "spline")
+        >>> layer.build((None, 4))
+        >>> tuple(layer.forward_and_log_det(keras.ops.ones((3, 4)))[1].shape)
+        (3,)
     """
 
-    def __init__(self, network, transformer, *, swap=False, head="dense", use_context=True, **kwargs):
+    def __init__(
+        self, network=None, transformer="affine", *, swap=False, head="dense", use_context=True, **kwargs
+    ):
         super().__init__(**kwargs)
+        network = network or MLP((64, 64))
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
                 f"network must be a Keras layer such as flowzoo.networks.MLP((64, 64)); got {network!r}."
             )
         self.network = network
-        self.transformer = transformer
+        self.given_transformer = transformer
+        self.transformer = transformers.get(transformer)
         self.swap = bool(swap)
         self.head_name = checks.choice("head", head, HEADS)
         self.use_context = bool(use_context)
@@ -94,6 +116,7 @@ class Coupling(FlowLayer):
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
+            "transformer": transformers.serialized(self.given_transformer),
             "swap": self.swap,
             "head": self.head_name,
             "use_context": self.use_context,
@@ -139,7 +162,10 @@ class AdditiveCoupling(Coupling):
     """
 
     def __init__(self, network=None, **kwargs):
-        super().__init__(network or MLP((64, 64)), Additive(), **kwargs)
+        super().__init__(network, Additive(), **kwargs)
+
+    def get_config(self):
+        return without_transformer(super().get_config())
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -167,8 +193,13 @@ class AffineCoupling(Coupling):
     """
 
     def __init__(self, network=None, *, log_scale_bound=5.0, **kwargs):
-        super().__init__(network or MLP((64, 64)), Affine(log_scale_bound), **kwargs)
+        super().__init__(network, Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 
     def get_config(self):
-        return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
+        return {**without_transformer(super().get_config()), "log_scale_bound": self.log_scale_bound}
+
+
+def without_transformer(config):
+    """The config of a coupling whose class says which transformer it has."""
+    return {name: value for name, value in config.items() if name != "transformer"}

@@ -10,7 +10,7 @@ from flowzoo.layers.chain import Chain
 from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ConvNet
-from flowzoo.transformers import log_sigmoid_slope
+from flowzoo.transformers.logistic import log_sigmoid_slope
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")

@@ -7,7 +7,7 @@ from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
-from flowzoo.transformers import log_sigmoid_slope
+from flowzoo.transformers.logistic import log_sigmoid_slope
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")

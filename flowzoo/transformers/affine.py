@@ -1,0 +1,85 @@
+"""Transformers that shift and scale."""
+
+import keras
+from keras import ops
+
+from flowzoo.transformers.transformer import Transformer
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Additive(Transformer):
+    """x = z + shift; volume preserving (Dinh et al., 2014, arXiv:1410.8516)."""
+
+    parameters = 1
+
+    def __init__(self):
+        pass
+
+    def forward(self, z, shift):
+        return z + shift, ops.zeros_like(z)
+
+    def inverse(self, x, shift):
+        return x - shift, ops.zeros_like(x)
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Affine(Transformer):
+    """x = z * exp(s) + shift, with s = b * tanh(a / b) so that |s| < b.
+
+    Zero parameters give the identity (Dinh et al., 2016, arXiv:1605.08803).
+
+    Arguments:
+        log_scale_bound: b above, in nats.
+    """
+
+    parameters = 2
+
+    def __init__(self, log_scale_bound=5.0):
+        self.log_scale_bound = log_scale_bound
+
+    def _shift_and_log_scale(self, parameters):
+        shift, raw = ops.split(parameters, 2, axis=-1)
+        return shift, soft_clamp(raw, self.log_scale_bound)
+
+    def forward(self, z, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return z * ops.exp(log_scale) + shift, log_scale
+
+    def inverse(self, x, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (x - shift) * ops.exp(-log_scale), -log_scale
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class Gated(Transformer):
+    """z = sigmoid(a + forget_bias) * x + (1 - sigmoid(a + forget_bias)) * m, as LSTM cells update.
+
+    Inverse autoregressive flows map their latent to their data by this `inverse`. The result lies
+    between x and m, so that it stays bounded however many such steps follow one another; with
+    forget_bias = 1 or 2 a step of zero parameters keeps most of x (Kingma et al., 2016,
+    arXiv:1606.04934).
+    """
+
+    parameters = 2
+
+    def __init__(self, forget_bias=1.0):
+        self.forget_bias = forget_bias
+
+    def _gates(self, parameters):
+        """m, log sigmoid(a + forget_bias) and log(1 - sigmoid(a + forget_bias))."""
+        m, raw = ops.split(parameters, 2, axis=-1)
+        raw = raw + self.forget_bias
+        return m, -ops.softplus(-raw), -ops.softplus(raw)
+
+    def forward(self, z, parameters):
+        m, log_keep, log_change = self._gates(parameters)
+        return (z - ops.exp(log_change) * m) * ops.exp(-log_keep), -log_keep
+
+    def inverse(self, x, parameters):
+        m, log_keep, log_change = self._gates(parameters)
+        return ops.exp(log_keep) * x + ops.exp(log_change) * m, log_keep
+
+
+def soft_clamp(x, bound):
+    """bound * tanh(x / bound), by the sigmoid: `keras.ops.tanh` turns float64 to float32 on JAX."""
+    return bound * (2 * ops.sigmoid(2 * x / bound) - 1)

@@ -1,0 +1,171 @@
+"""Monotone splines of quotients of quadratic polynomials."""
+
+import math
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowzoo import checks
+from flowzoo.transformers.affine import soft_clamp
+from flowzoo.transformers.transformer import Transformer
+
+SMALLEST = 5e-3  # the least part of the interval that a bin takes, on either side
+STEEPEST = 2.0  # the most that a knot's slope differs from its bins', in nats
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class RationalQuadraticSpline(Transformer):
+    """z = spline(x) on [-bound, bound], and z = x outside: neural spline flows' transformer.
+
+    The interval is cut into `bins` on both sides. With w and h the width and height of the bin of x, (x0,
+    z0) its lower knot, d0 and d1 the slopes at its knots, s = h / w and t = (x - x0) / w,
+
+        z = z0 + h (s t^2 + d0 t (1 - t)) / (s + (d0 + d1 - 2 s) t (1 - t))
+
+    which rises from knot to knot and has a continuous derivative, 1 at the ends. `forward` is the root of
+    a quadratic equation. Zero parameters give the identity (Durkan et al., 2019, arXiv:1906.04032).
+
+    Unlike in the paper, a parameter sets the slope at a knot relative to the h / w of its two bins: it
+    lies within exp(-2) and exp(2) times their harmonic mean. Between steep knots the spline would be so
+    flat that float32 could not invert it.
+
+    Arguments:
+        bins: number of bins, 8 in the paper.
+        bound: half the length of the interval; data should be standardised to lie mostly within.
+    """
+
+    def __init__(self, bins=8, bound=5.0):
+        self.bins = checks.positive_integer("bins", bins)
+        self.bound = bound
+
+    @property
+    def parameters(self):
+        return 3 * self.bins - 1
+
+    def _knots(self, parameters):
+        """Half the interval's length; widths, heights and slopes of the bins, lists of (batch, ..., D)."""
+        parameters = self.by_dimension(parameters)
+        widths = self._sizes(parameters[..., : self.bins, :], self.bound)
+        heights = self._sizes(parameters[..., self.bins : 2 * self.bins, :], self.bound)
+        ones = ops.ones_like(widths[0])
+        raw = ops.unstack(parameters[..., 2 * self.bins :, :], self.bins - 1, axis=-2)
+        slopes = [knot_slope(raw[k], widths[k : k + 2], heights[k : k + 2]) for k in range(self.bins - 1)]
+        return self.bound, widths, heights, [ones, *slopes, ones]
+
+    def _sizes(self, raw, bound):
+        """The bins' sizes, which add up to 2 * bound, as a list."""
+        parts = SMALLEST + (1 - SMALLEST * self.bins) * ops.softmax(raw, axis=-2)
+        return [2 * bound * part for part in ops.unstack(parts, self.bins, axis=-2)]
+
+    def _bin(self, value, data, bound, widths, heights, slopes):
+        """(x0, z0, w, h, d0, d1) of the bin in which a value of the data, or of the latent, lies."""
+        x = z = -bound * ops.ones_like(value)
+        found = x, z, widths[0], heights[0], slopes[0], slopes[1]
+        for k in range(1, self.bins):
+            x, z = x + widths[k - 1], z + heights[k - 1]
+            last = k == self.bins - 1
+            bin = x, z, bound - x if last else widths[k], bound - z if last else heights[k]
+            beyond = value >= (x if data else z)
+            bin = *bin, slopes[k], slopes[k + 1]
+            found = [ops.where(beyond, here, before) for here, before in zip(bin, found, strict=True)]
+        return found
+
+    def inverse(self, x, parameters):
+        knots = self._knots(parameters)
+        inside, within = self._within(x, knots[0])
+        x0, z0, w, h, d0, d1 = self._bin(within, True, *knots)
+        t = (within - x0) / w
+        z, log_derivative = rational_quadratic(t, z0, w, h, d0, d1)
+        return ops.where(inside, z, x), ops.where(inside, log_derivative, ops.zeros_like(x))
+
+    def forward(self, z, parameters):
+        knots = self._knots(parameters)
+        inside, within = self._within(z, knots[0])
+        x0, z0, w, h, d0, d1 = self._bin(within, False, *knots)
+        t = rational_quadratic_root(within, z0, w, h, d0, d1)
+        _, log_derivative = rational_quadratic(t, z0, w, h, d0, d1)
+        return ops.where(inside, x0 + t * w, z), ops.where(inside, -log_derivative, ops.zeros_like(z))
+
+    def _within(self, value, bound):
+        """Whether a value is in the interval, and the nearest that is."""
+        return ops.abs(value) < bound, ops.clip(value, -bound, bound)
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class CircularSpline(RationalQuadraticSpline):
+    """`RationalQuadraticSpline` for dimensions of which some are angles in [-pi, pi).
+
+    For an angle the interval is the circle: the slopes at its two ends are the same, and a rotation
+    precedes the spline, from data to latent (Rezende et al., 2020, arXiv:2002.02428). A value outside of
+    [-pi, pi) is left as it is.
+
+    Arguments:
+        periodic: a boolean for each dimension, whether it is an angle.
+        bins: number of bins.
+        bound: half the length of the interval of the other dimensions.
+    """
+
+    def __init__(self, periodic, bins=8, bound=5.0):
+        super().__init__(bins, bound)
+        self.periodic = tuple(bool(angle) for angle in periodic)
+
+    @property
+    def parameters(self):
+        return 3 * self.bins + 1
+
+    def _knots(self, parameters):
+        parameters = self.by_dimension(parameters)
+        angle = np.array(self.periodic)
+        bound = ops.cast(np.where(angle, math.pi, self.bound), parameters.dtype)
+        widths = self._sizes(parameters[..., : self.bins, :], bound)
+        heights = self._sizes(parameters[..., self.bins : 2 * self.bins, :], bound)
+        raw = ops.unstack(parameters[..., 2 * self.bins : 3 * self.bins, :], self.bins, axis=-2)
+        around = [[sizes[k - 1], sizes[k]] for k in range(self.bins) for sizes in (widths, heights)]
+        end, *slopes = map(knot_slope, raw, around[::2], around[1::2])
+        end = ops.where(angle, end, ops.ones_like(end))
+        return bound, widths, heights, [end, *slopes, end]
+
+    def _rotated(self, value, parameters, sign):
+        """The value, an angle turned by the last parameter."""
+        rotation = self.by_dimension(parameters)[..., -1, :]
+        angle = np.logical_and(np.array(self.periodic), ops.abs(value) <= math.pi)
+        return ops.where(angle, wrapped(value + sign * rotation), value)
+
+    def inverse(self, x, parameters):
+        return super().inverse(self._rotated(x, parameters, -1), parameters)
+
+    def forward(self, z, parameters):
+        x, log_derivative = super().forward(z, parameters)
+        return self._rotated(x, parameters, 1), log_derivative
+
+
+def wrapped(angle):
+    """The angle in [-pi, pi)."""
+    angle = angle - 2 * math.pi * ops.floor((angle + math.pi) / (2 * math.pi))
+    return ops.where(angle >= math.pi, angle - 2 * math.pi, angle)
+
+
+def knot_slope(raw, widths, heights):
+    """The slope at the knot between two bins, from their two widths and heights."""
+    mean = 2 / (widths[0] / heights[0] + widths[1] / heights[1])
+    return mean * ops.exp(soft_clamp(raw, STEEPEST))
+
+
+def rational_quadratic(t, z0, w, h, d0, d1):
+    """z, and log dz/dx, at the part t of a bin's width."""
+    s = h / w
+    both = t * (1 - t)
+    denominator = s + (d0 + d1 - 2 * s) * both
+    z = z0 + h * (s * ops.square(t) + d0 * both) / denominator
+    slope = d1 * ops.square(t) + 2 * s * both + d0 * ops.square(1 - t)
+    return z, 2 * (ops.log(s) - ops.log(denominator)) + ops.log(slope)
+
+
+def rational_quadratic_root(z, z0, w, h, d0, d1):
+    """The part t of a bin's width at which the spline is z."""
+    s, rise = h / w, z - z0
+    bend = rise * (d0 + d1 - 2 * s)
+    a, b, c = h * (s - d0) + bend, h * d0 - bend, -s * rise
+    root = ops.sqrt(ops.maximum(ops.square(b) - 4 * a * c, 0.0))
+    return 2 * c / (-b - root)

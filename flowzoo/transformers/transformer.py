@@ -1,0 +1,44 @@
+"""What every transformer is."""
+
+import inspect
+
+from keras import ops
+
+
+class Transformer:
+    """An invertible function of one number, whose parameters a conditioner gives.
+
+    It has `parameters`, how many numbers it wants for each transformed dimension, and two methods that
+    take values of shape (batch, ..., D) and a parameter tensor of shape (batch, ..., parameters * D), in
+    which all first parameters stand first:
+
+        forward(z, parameters) -> x, log |dx/dz|        latent to data
+        inverse(x, parameters) -> z, log |dz/dx|        data to latent
+
+    Both results have the shape of the values; log-derivatives are in nats. A subclass keeps the arguments
+    of its constructor as attributes of the same names.
+    """
+
+    parameters = None
+
+    def forward(self, z, parameters):
+        raise NotImplementedError
+
+    def inverse(self, x, parameters):
+        raise NotImplementedError
+
+    def by_dimension(self, parameters):
+        """The parameters as (batch, ..., self.parameters, D)."""
+        size = parameters.shape[-1] // self.parameters
+        return ops.reshape(parameters, (-1, *parameters.shape[1:-1], self.parameters, size))
+
+    def get_config(self):
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def __repr__(self):
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({arguments})"
