@@ -20,9 +20,10 @@ if TYPE_CHECKING:
         registry,
         testing,
         training,
+        transformers,
     )
     from flowzoo.flow import Flow
-    from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, Glow, RealNVP
+    from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, NSF, Glow, RealNVP
     from flowzoo.registry import load, save_pretrained
     from flowzoo.vae import FlowVAE
 
@@ -47,6 +48,7 @@ _MODULES = (
     "registry",
     "testing",
     "training",
+    "transformers",
 )
 
 __all__ = ["info", "list_models", *_DEFINED_IN, *_MODULES]

@@ -166,6 +166,11 @@ class FlowDistribution(tfd.TransformedDistribution.__bases__[0]):
             name=name or bijector.name,
         )
 
+    @property
+    def distribution(self):
+        """That of the latent, with the present weights of a flow whose base has some."""
+        return getattr(self.bijector._flow, "base_distribution", self._distribution)
+
     @classmethod
     def _parameter_properties(cls, dtype, num_classes=None):
         return super()._parameter_properties(dtype, num_classes)

@@ -78,3 +78,24 @@ def array(name, value, event_shape):
 
 def _sizes(event_shape):
     return ", ".join(["batch", *map(str, event_shape)]) + "," * (not event_shape)
+
+
+def periodic(places, transformer):
+    """The places that are angles, as a tuple; ValueError if the transformer is no spline."""
+    places = tuple(int(place) for place in places)
+    if places and not hasattr(transformer, "with_angles"):
+        raise ValueError(
+            f"periodic={places} needs a spline, which can close a circle; the transformer is "
+            f'{transformer!r}. Give transformer="spline".'
+        )
+    return places
+
+
+def places(name, values, size):
+    """Different places of a vector of that size, as a sorted tuple."""
+    values = (values,) if isinstance(values, int) else tuple(values)
+    if len(set(values)) < len(values) or not all(
+        isinstance(i, (int, np.integer)) and 0 <= i < size for i in values
+    ):
+        raise ValueError(f"{name} must hold different numbers from 0 to {size - 1}; got {values}.")
+    return tuple(sorted(int(i) for i in values))

@@ -13,12 +13,13 @@ from flowzoo import backend, checks
 PATIENCE = 2.0  # seconds before progress is shown
 
 
-def program(method=None, *, xla=None, draws=False):
+def program(method=None, *, xla=None, draws=False, weights=None):
     """Makes a `Program` of a model's method; a decorator, with or without arguments.
 
     Arguments:
         xla: whether XLA compiles it on TensorFlow; by default where `model.prefers_xla` says so.
-        draws: whether it draws random numbers and reads no weights: then XLA does not.
+        draws: whether it draws random numbers, which XLA would draw otherwise, and reads no weights.
+        weights: function from the model to those weights that it reads, if not all, or none.
 
     Example:
         >>> class Doubling(keras.Model):
@@ -30,11 +31,12 @@ def program(method=None, *, xla=None, draws=False):
         [2.0, 2.0]
     """
     if method is None:
-        return functools.partial(program, xla=xla, draws=draws)
+        return functools.partial(program, xla=xla, draws=draws, weights=weights)
 
     def make(model):
         prefers_xla = not draws and (model.prefers_xla if xla is None else xla)
-        return Program(types.MethodType(method, model), [] if draws else model.weights, prefers_xla)
+        read = weights(model) if weights else [] if draws else model.weights
+        return Program(types.MethodType(method, model), read, prefers_xla)
 
     return functools.cached_property(make)
 

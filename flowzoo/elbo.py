@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowzoo import backend, replicas
-from flowzoo.base import base_distribution
+from flowzoo.backend import tfd
 from flowzoo.compiled import program
 from flowzoo.likelihoods import likelihood_distribution
 from flowzoo.maximum_likelihood import MaximumLikelihood
@@ -98,7 +98,8 @@ class EvidenceLowerBound(MaximumLikelihood):
     @property
     def noise_distribution(self):
         """The standard normal distribution of the flat latent's noise, made afresh."""
-        return base_distribution("normal", self.latent_dimensions, self.variable_dtype)
+        zeros = ops.zeros((self.latent_dimensions,), self.variable_dtype)
+        return tfd.Independent(tfd.Normal(zeros, zeros + 1), reinterpreted_batch_ndims=1)
 
     @program(draws=True)
     def _noise(self, count, key, start=0, temperature=1.0):

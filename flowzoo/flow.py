@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks, replicas, variational
-from flowzoo.base import BASES, base_distribution, base_sample
+from flowzoo.base import get as get_base
+from flowzoo.base import serialized as serialized_base
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
@@ -37,7 +38,9 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         flow_layers: list of flow layers, latent to data: sampling runs them first to last.
         event_shape: shape of one example; an integer D stands for (D,).
         context_shape: shape of one example's context for a conditional flow p(x | c), or None.
-        base: "normal", "logistic" or "uniform".
+        base: "normal", "logistic", "uniform", "student_t" for heavy tails, "mixture" of Gaussians, the
+            last two learned; a tuple with a name for each dimension of the latent; a `flowzoo.base.Base`;
+            or a TFP distribution of event shape (D,), with which the flow cannot be saved.
 
     A flow whose last layer (the data end) is `flowzoo.layers.Dequantize` is an image flow: it
     takes integers, its samples are uint8, and `fit` reports `bits_per_dim`.
@@ -66,7 +69,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         if context_shape is not None:  # () stands for a single number, such as a label
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
-        self.base = checks.choice("base", base, BASES)
+        self.base = base
+        self.base_layer = get_base(base)
         self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = replicas.SeedGenerator()
@@ -86,7 +90,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
                 "which has another number of dimensions; a flow must keep it."
             )
+        if not self.base_layer.built:
+            self.base_layer.build((None, self.dimensions))
         self.built = True
+
+    def named_parts(self):
+        return {**{str(i): layer for i, layer in enumerate(self.flow_layers)}, "base": self.base_layer}
 
     @property
     def flow_layers(self):
@@ -150,7 +159,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     @program
     def _log_density(self, x, context=None, noise=None, unit=1.0, **call):
         z, log_det = self._inverse(x, context, noise, **call)
-        return unit * (self.base_distribution.log_prob(z) + log_det)
+        return unit * (self.base_layer.log_prob(z) + log_det)
 
     @program
     def _decode(self, z, context):
@@ -164,12 +173,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         uniform = backend.uniform(key, shape, self.variable_dtype)
         return (ops.floor(uniform * self.noise_parts) + 0.5) / self.noise_parts
 
-    @program(draws=True)
+    @program(draws=True, weights=lambda model: model.base_layer.weights)
     def _latents(self, count, key, start=0, temperature=1.0):
         """`count` draws of the base distribution times the temperature."""
         key = backend.key_for("latent", key, start)
         n = ops.shape(count)[0]
-        return temperature * base_sample(self.base, n, self.dimensions, key, self.variable_dtype)
+        return temperature * self.base_layer.sample(n, key)
 
     @program
     def _log_dets(self, x, context, noise):
@@ -284,7 +293,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     @property
     def base_distribution(self):
         """The distribution of the flat latent, a `tfd.Distribution` made afresh."""
-        return base_distribution(self.base, self.dimensions, self.variable_dtype)
+        return self.base_layer.distribution
 
     @property
     def bijector(self):
@@ -383,7 +392,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def get_config(self):
         """The constructor's arguments, which every model keeps as attributes of the same names."""
-        config = constructor_arguments(self)
+        config = {**constructor_arguments(self), "base": serialized_base(self.base)}
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
         return {**super().get_config(), **config}
@@ -399,6 +408,6 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]
         if self.context_shape is not None:
             rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
-        rows.append(f"  {self.base} latent ({self.dimensions},)")
+        rows.append(f"  {self.base_layer.describe()} latent ({self.dimensions},)")
         rows += self.chain.describe()
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"

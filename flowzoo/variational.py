@@ -59,6 +59,12 @@ def fit_variational(
             f"fit_variational is for unconditional flows on real numbers; {flow.name} is "
             f"{'an image flow' if flow.is_image_flow else 'conditional'}."
         )
+    if flow.base_layer.trainable_weights:
+        raise ValueError(
+            f"fit_variational draws from the base and moves what lies over it; the base of {flow.name}, "
+            f"{flow.base_layer.describe()}, has weights of its own. Use a base without, such as "
+            "flowzoo.base.StudentT(3, learned=False)."
+        )
     steps = checks.positive_integer("steps", steps)
     batch_size = checks.positive_integer("batch_size", batch_size)
     trainer = ReverseKL(flow, target_log_prob_fn, path_gradient)

@@ -202,6 +202,31 @@ MODELS = {
     ),
 }
 
+MODELS["NSF"] = lambda **kwargs: flowzoo.NSF(
+    **{"event_shape": 3, "spline_layers": 2, "hidden_units": (16,), "bins": 4, **kwargs}
+)
+MODELS["NSF, autoregressive, mixture base"] = lambda **kwargs: flowzoo.NSF(
+    **{
+        "event_shape": 3,
+        "autoregressive": True,
+        "spline_layers": 2,
+        "hidden_units": (16,),
+        "bins": 4,
+        "base": "mixture",
+        **kwargs,
+    }
+)
+MODELS["NSF, plain, Student-t base"] = lambda **kwargs: flowzoo.NSF(
+    **{
+        "event_shape": 3,
+        "spline_layers": 2,
+        "hidden_units": (16, 8),
+        "residual": False,
+        "base": "student_t",
+        **kwargs,
+    }
+)
+
 # The same for flows of images; all take uint8 pixels.
 IMAGE_MODELS = {
     "Glow": lambda **kwargs: flowzoo.Glow(
@@ -267,6 +292,40 @@ IMAGE_MODELS = {
         }
     ),
 }
+
+IMAGE_MODELS["Glow, spline"] = lambda **kwargs: flowzoo.Glow(
+    **{
+        "event_shape": (4, 4, 3),
+        "levels": 1,
+        "steps": 2,
+        "hidden_channels": 8,
+        "coupling": "spline",
+        "bins": 4,
+        **kwargs,
+    }
+)
+IMAGE_MODELS["RealNVP, mixture of logistics"] = lambda **kwargs: flowzoo.RealNVP(
+    **{
+        "event_shape": (4, 4, 1),
+        "levels": 1,
+        "hidden_channels": 4,
+        "blocks": 1,
+        "coupling": "mixture_of_logistics",
+        "components": 2,
+        **kwargs,
+    }
+)
+IMAGE_MODELS["NSF"] = lambda **kwargs: flowzoo.NSF(
+    **{
+        "event_shape": (4, 4, 3),
+        "levels": 2,
+        "steps": 1,
+        "hidden_channels": 8,
+        "blocks": 1,
+        "bins": 4,
+        **kwargs,
+    }
+)
 
 # Variational autoencoders; `networks` makes a small encoder and decoder for event shape (5,).
 

@@ -1,6 +1,7 @@
 """Masked autoregressive layers."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import checks, transformers
@@ -21,7 +22,7 @@ class MaskedAutoregressive(FlowLayer):
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017, arXiv:1705.07057)
 
     Arguments:
-        hidden_units, activation, order, seed: of the `flowzoo.networks.MADE` within.
+        hidden_units, activation, order, seed, residual: of the `flowzoo.networks.MADE` within.
         transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", x_i = z_i *
             exp(s_i) + shift_i with |s_i| < log_scale_bound; "additive"; "gated", z_i = g_i * x_i + (1 -
             g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the update of inverse autoregressive flows;
@@ -30,6 +31,7 @@ class MaskedAutoregressive(FlowLayer):
         components: number of components of a named mixture.
         log_scale_bound: soft bound of a named transformer's log-scales, in nats; not of the gated one.
         forget_bias: of the gates; a new layer has g_i = sigmoid(forget_bias).
+        periodic: which dimensions are angles in [-pi, pi); the transformer is then a spline.
 
     Example:
         >>> layer = flowzoo.layers.MaskedAutoregressive(hidden_units=(32,), order="reversed")
@@ -49,6 +51,8 @@ class MaskedAutoregressive(FlowLayer):
         log_scale_bound=5.0,
         forget_bias=1.0,
         seed=None,
+        residual=False,
+        periodic=(),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -63,12 +67,17 @@ class MaskedAutoregressive(FlowLayer):
         self.transformer = transformers.get(
             transformer, components=components, log_scale_bound=log_scale_bound, forget_bias=forget_bias
         )
+        self.residual = bool(residual)
+        self.periodic = checks.periodic(periodic, self.transformer)
+        transformer = self.transformer.with_angles((True,)) if self.periodic else self.transformer
         self.made = MADE(
-            self.transformer.parameters,
+            transformer.parameters,
             hidden_units=self.hidden_units,
             activation=activation,
             order=order,
             seed=seed,
+            residual=residual,
+            periodic=self.periodic,
             dtype=self.dtype_policy,
             name="made",
         )
@@ -79,6 +88,9 @@ class MaskedAutoregressive(FlowLayer):
                 f"MaskedAutoregressive works on vectors; got event shape {tuple(x_shape[1:])}. "
                 "Put a flowzoo.layers.Reshape on its data side."
             )
+        if self.periodic:
+            angles = np.isin(np.arange(x_shape[-1]), self.periodic)
+            self.transformer = self.transformer.with_angles(angles)
         self.made.build(x_shape, context_shape)
 
     def inverse_and_log_det(self, x, context=None):
@@ -87,7 +99,11 @@ class MaskedAutoregressive(FlowLayer):
         return z, ops.sum(log_det, axis=-1)
 
     def forward_and_log_det(self, z, context=None):
-        return self.made.solve(self.transformer.forward, z, context)
+        def transform(value, parameters, dimension):
+            transformer = self.transformer.at(dimension) if self.periodic else self.transformer
+            return transformer.forward(value, parameters)
+
+        return self.made.solve(transform, z, context)
 
     def get_config(self):
         return {
@@ -100,6 +116,8 @@ class MaskedAutoregressive(FlowLayer):
             "log_scale_bound": self.log_scale_bound,
             "forget_bias": self.forget_bias,
             "seed": self.seed,
+            "residual": self.residual,
+            "periodic": self.periodic,
         }
 
     def named_parts(self):

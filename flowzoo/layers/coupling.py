@@ -1,6 +1,7 @@
 """Additive and affine coupling layers."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import checks, transformers
@@ -8,6 +9,7 @@ from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
+from flowzoo.transformers.spline import angle_features
 
 HEADS = ("dense", "conv")
 
@@ -34,6 +36,7 @@ class Coupling(FlowLayer):
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
         use_context: False for a layer that leaves the context of a conditional flow to others.
+        periodic: places of a vector that are angles in [-pi, pi); the transformer is then a spline.
 
     Example:
         >>> layer = flowzoo.layers.Coupling(flowzoo.networks.MLP((32, 32)), "spline")
@@ -43,7 +46,15 @@ class Coupling(FlowLayer):
     """
 
     def __init__(
-        self, network=None, transformer="affine", *, swap=False, head="dense", use_context=True, **kwargs
+        self,
+        network=None,
+        transformer="affine",
+        *,
+        swap=False,
+        head="dense",
+        use_context=True,
+        periodic=(),
+        **kwargs,
     ):
         super().__init__(**kwargs)
         network = network or MLP((64, 64))
@@ -57,9 +68,16 @@ class Coupling(FlowLayer):
         self.swap = bool(swap)
         self.head_name = checks.choice("head", head, HEADS)
         self.use_context = bool(use_context)
+        self.periodic = checks.periodic(periodic, self.transformer)
 
     def build(self, x_shape, context_shape=None):
         passing, changed = self._channels(x_shape)
+        self.angles = ()
+        if self.periodic:
+            angles = np.isin(np.arange(x_shape[-1]), self.periodic)
+            self.angles, angles = self._split(angles)
+            self.transformer = self.transformer.with_angles(angles)
+            passing += int(self.angles.sum())
         outputs = self.transformer.parameters * changed
         if self.head_name == "conv":
             self.head = ZeroConv2D(outputs, dtype=self.dtype_policy, name="head")
@@ -97,9 +115,9 @@ class Coupling(FlowLayer):
         return sum_event(log_derivatives)
 
     def _parameters(self, passing, context):
-        inputs = passing
+        inputs = angle_features(passing, self.angles) if self.periodic else passing
         if context is not None and self.use_context:
-            inputs = ops.concatenate([passing, spread(context, passing)], axis=-1)
+            inputs = ops.concatenate([inputs, spread(context, passing)], axis=-1)
         return ops.cast(self.head(self.network(inputs)), passing.dtype)
 
     def forward_and_log_det(self, z, context=None):
@@ -120,6 +138,7 @@ class Coupling(FlowLayer):
             "swap": self.swap,
             "head": self.head_name,
             "use_context": self.use_context,
+            "periodic": self.periodic,
         }
 
     @classmethod
@@ -202,4 +221,4 @@ class AffineCoupling(Coupling):
 
 def without_transformer(config):
     """The config of a coupling whose class says which transformer it has."""
-    return {name: value for name, value in config.items() if name != "transformer"}
+    return {name: value for name, value in config.items() if name not in ("transformer", "periodic")}

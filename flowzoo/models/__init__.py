@@ -8,6 +8,7 @@ _WHERE = {
     "IAFVAE": "flowzoo.models.iaf_vae",
     "MAF": "flowzoo.models.maf",
     "NICE": "flowzoo.models.nice",
+    "NSF": "flowzoo.models.nsf",
     "Glow": "flowzoo.models.glow",
     "RealNVP": "flowzoo.models.realnvp",
 }

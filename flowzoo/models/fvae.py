@@ -5,10 +5,10 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.models.arguments import PerLevel, Shape, Whole
-from flowzoo.models.glow import COUPLINGS, glow_layers, steps_by_level
+from flowzoo.models.glow import glow_layers, glow_transformer, steps_by_level
 from flowzoo.models.parts import image_shape
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, autoencoder_size, glow_size, sizes
-from flowzoo.networks import ConvDecoder, ConvEncoder
+from flowzoo.networks import ConvDecoder, ConvEncoder, ConvNet
 from flowzoo.vae import FlowVAE
 
 
@@ -82,7 +82,6 @@ class FVAE(FlowVAE):
     ):
         shape = image_shape(event_shape, levels)
         latent_channels = checks.positive_integer("latent_channels", latent_channels)
-        checks.choice("coupling", coupling, COUPLINGS)
         policy = kwargs.get("dtype")
         latent_shape = (shape[0] // 2**levels, shape[1] // 2**levels, latent_channels)
         coder = {
@@ -106,7 +105,11 @@ class FVAE(FlowVAE):
                 image_shape(latent_shape, flow_levels - 1)
             steps = steps_by_level(steps, flow_levels)
             layers = glow_layers(
-                flow_levels, steps, hidden_channels=flow_channels, coupling=coupling, dtype=policy
+                flow_levels,
+                steps,
+                transformer=glow_transformer(coupling),
+                network=lambda: ConvNet(flow_channels, dtype=policy),
+                dtype=policy,
             )
             prior = Flow(layers[:-1], event_shape=latent_shape, dtype=policy, name="prior_flow")
         else:

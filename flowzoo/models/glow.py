@@ -4,13 +4,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import checks, transformers
 from flowzoo.flow import Flow
 from flowzoo.layers import (
     ActNorm,
-    AdditiveCoupling,
-    AffineCoupling,
     ClassPrior,
+    Coupling,
     FactorOut,
     InvertibleLinear,
     Squeeze,
@@ -20,7 +19,7 @@ from flowzoo.models.parts import image_data_end, image_shape
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, glow_size, size_of, sizes
 from flowzoo.networks import ConvNet
 
-COUPLINGS = ("affine", "additive")
+COUPLINGS = ("affine", "additive", "spline", "mixture_of_logistics")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -41,7 +40,10 @@ class Glow(Flow):
             finest first. Steps at the coarse levels take little arithmetic, and shape what is large
             in an image.
         hidden_channels: width of each coupling's convolutional network; 512 in the paper.
-        coupling: "affine" or "additive".
+        coupling: "affine" or "additive"; "spline", as in neural spline flows; or "mixture_of_logistics", as
+            in Flow++ (Ho et al., 2019, arXiv:1902.00275).
+        bins: number of bins of splines on [-3, 3].
+        components: number of logistics of mixtures.
         learned_prior: whether what goes on at a scale sets mean and scale of the latents that
             leave there, and the last level's latents have a learned mean and scale by channel.
         classes: number of classes for p(x | y), or None. Labels 0 ... classes - 1 are the context:
@@ -72,6 +74,8 @@ class Glow(Flow):
         steps: int | PerLevel = 32,
         hidden_channels: int = 512,
         coupling: str = "affine",
+        bins: int = 8,
+        components: int = 4,
         learned_prior: bool = True,
         classes: int | None = None,
         linear: str = "plu",
@@ -85,7 +89,6 @@ class Glow(Flow):
     ):
         image_shape(event_shape, levels)
         steps = steps_by_level(steps, levels)
-        checks.choice("coupling", coupling, COUPLINGS)
         if classes is not None:
             checks.positive_integer("classes", classes)
             if context_shape:
@@ -97,12 +100,11 @@ class Glow(Flow):
         layers = glow_layers(
             levels,
             steps,
-            hidden_channels=hidden_channels,
-            coupling=coupling,
+            transformer=glow_transformer(coupling, bins, components, log_scale_bound),
+            network=lambda: ConvNet(hidden_channels, dtype=policy),
             learned_prior=learned_prior,
             classes=classes,
             linear=linear,
-            log_scale_bound=log_scale_bound,
             remat=remat,
             dtype=policy,
         )
@@ -114,6 +116,8 @@ class Glow(Flow):
         self.steps = steps
         self.hidden_channels = hidden_channels
         self.coupling = coupling
+        self.bins = bins
+        self.components = components
         self.learned_prior = bool(learned_prior)
         self.classes = classes
         self.linear = linear
@@ -184,30 +188,39 @@ def steps_by_level(steps, levels):
     return tuple(checks.positive_integer("each entry of steps", number) for number in steps)
 
 
+def glow_transformer(coupling, bins=8, components=4, log_scale_bound=2.0):
+    """The transformer of a Glow's couplings by its name."""
+    checks.choice("coupling", coupling, COUPLINGS)
+    return transformers.get(
+        coupling, bins=bins, bound=3.0, components=components, log_scale_bound=log_scale_bound
+    )
+
+
 def glow_layers(
     levels,
     steps,
     *,
-    hidden_channels,
-    coupling,
+    transformer,
+    network,
     learned_prior=True,
     classes=None,
     linear="plu",
-    log_scale_bound=2.0,
     remat=False,
     dtype=None,
 ):
-    """The layers of a Glow on real images, latent to data, the last one the squeeze of the first level."""
+    """The layers of a Glow on real images, latent to data, the last one the squeeze of the first level.
+
+    `transformer` is that of all couplings, and `network()` makes the conditioner of each.
+    """
 
     def one_step():
-        network = ConvNet(hidden_channels, dtype=dtype)
-        common = {"head": "conv", "use_context": classes is None, "remat": remat, "dtype": dtype}
-        if coupling == "affine":
-            changes = AffineCoupling(network, log_scale_bound=log_scale_bound, **common)
-        else:
-            changes = AdditiveCoupling(network, **common)
-        linear_layer = InvertibleLinear(parametrization=linear, dtype=dtype)
-        return [changes, linear_layer, ActNorm(log_scale_factor=3.0, dtype=dtype)]
+        return [
+            Coupling(
+                network(), transformer, head="conv", use_context=classes is None, remat=remat, dtype=dtype
+            ),
+            InvertibleLinear(parametrization=linear, dtype=dtype),
+            ActNorm(log_scale_factor=3.0, dtype=dtype),
+        ]
 
     if isinstance(steps, int):
         steps = [steps] * levels

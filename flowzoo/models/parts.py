@@ -75,3 +75,15 @@ def normalization_layer(normalization, policy):
     if normalization is None:
         return []
     return [ActNorm(dtype=policy) if normalization == "actnorm" else BatchNormalization(dtype=policy)]
+
+
+def for_form(shape, for_vectors, for_images, **given):
+    """The arguments of the form that `shape` asks for, by default where None; None for the others."""
+    form, defaults = ("images", for_images) if len(shape) == 3 else ("vectors", for_vectors)
+    for name, value in given.items():
+        if value is not None and name not in defaults:
+            raise ValueError(
+                f"{name} is not for {form}, and event_shape {shape} holds {form}; they take "
+                f"{', '.join(defaults)}."
+            )
+    return {name: defaults.get(name) if value is None else value for name, value in given.items()}

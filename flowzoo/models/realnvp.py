@@ -2,14 +2,15 @@
 
 import keras
 
-from flowzoo import checks
+from flowzoo import checks, transformers
 from flowzoo.flow import Flow
-from flowzoo.layers import AffineCoupling, CheckerboardCoupling, FactorOut, Permutation, Squeeze
+from flowzoo.layers import CheckerboardCoupling, Coupling, FactorOut, Permutation, Squeeze
 from flowzoo.models.arguments import Shape
-from flowzoo.models.parts import flat_data_end, image_data_end, image_shape, normalization_layer
+from flowzoo.models.parts import flat_data_end, for_form, image_data_end, image_shape, normalization_layer
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, dense_size, size_of, sizes
 from flowzoo.networks import MLP, ResNet
 
+COUPLINGS = ("affine", "spline", "mixture_of_logistics")
 FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64)}
 FOR_IMAGES = {
     "levels": 2,
@@ -52,6 +53,10 @@ class RealNVP(Flow):
         activation: name of a Keras activation.
         normalization: "actnorm", started from the first batch; "batch", the paper's batch
             normalisation; or None. One such layer follows each coupling, on its data side.
+        coupling: "affine", the paper's; "spline", as in neural spline flows (Durkan et al., 2019,
+            arXiv:1906.04032); or "mixture_of_logistics", as in Flow++ (Ho et al., 2019, arXiv:1902.00275).
+        bins: number of bins of splines on [-5, 5].
+        components: number of logistics of mixtures.
         log_scale_bound: soft bound of each coupling's log-scales, in nats. A small one, such as 2,
             keeps training steady on data of few dimensions.
         alpha: of the logit, for images.
@@ -84,6 +89,9 @@ class RealNVP(Flow):
         dequantization: str | None = None,
         activation: str = "relu",
         normalization: str | None = "actnorm",
+        coupling: str = "affine",
+        bins: int = 8,
+        components: int = 4,
         log_scale_bound: float = 5.0,
         alpha: float | None = 0.05,
         base: str = "normal",
@@ -93,8 +101,10 @@ class RealNVP(Flow):
     ):
         shape = checks.shape("event_shape", event_shape)
         policy = kwargs.get("dtype")
-        sizes = _sizes(
+        sizes = for_form(
             shape,
+            FOR_VECTORS,
+            FOR_IMAGES,
             couplings=couplings,
             hidden_units=hidden_units,
             levels=levels,
@@ -105,14 +115,21 @@ class RealNVP(Flow):
             dequantization=dequantization,
         )
 
-        def coupling(i, kind, network):
-            layer = kind(network, swap=i % 2 == 1, log_scale_bound=log_scale_bound, remat=remat, dtype=policy)
+        transformer = transformers.get(
+            checks.choice("coupling", coupling, COUPLINGS),
+            bins=bins,
+            components=components,
+            log_scale_bound=log_scale_bound,
+        )
+
+        def step(i, kind, network):
+            layer = kind(network, transformer, swap=i % 2 == 1, remat=remat, dtype=policy)
             return [layer, *normalization_layer(normalization, policy)]
 
         def vector_layers(couplings, hidden_units):
             layers = []
             for i in range(checks.positive_integer("couplings", couplings)):
-                layers += coupling(i, AffineCoupling, MLP(hidden_units, activation=activation, dtype=policy))
+                layers += step(i, Coupling, MLP(hidden_units, activation=activation, dtype=policy))
             return [*layers, Permutation("even_odd", dtype=policy), *flat_data_end(shape, alpha)]
 
         def image_layers(levels, hidden_channels, blocks, network_normalization, bits, dequantization):
@@ -129,7 +146,7 @@ class RealNVP(Flow):
                         normalization=network_normalization,
                         dtype=policy,
                     )
-                    layers += coupling(i, kind, network)
+                    layers += step(i, kind, network)
                 return layers
 
             layers = several(4, CheckerboardCoupling, hidden_channels * 2 ** (levels - 1))
@@ -137,7 +154,7 @@ class RealNVP(Flow):
                 channels = hidden_channels * 2**level
                 layers = [
                     FactorOut(layers, dtype=policy),
-                    *several(3, AffineCoupling, 2 * channels),
+                    *several(3, Coupling, 2 * channels),
                     Squeeze(),
                     *several(3, CheckerboardCoupling, channels),
                 ]
@@ -151,6 +168,9 @@ class RealNVP(Flow):
             setattr(self, name, value)
         self.activation = activation
         self.normalization = normalization
+        self.coupling = coupling
+        self.bins = bins
+        self.components = components
         self.log_scale_bound = log_scale_bound
         self.alpha = alpha
         self.remat = bool(remat)
@@ -200,15 +220,3 @@ class RealNVP(Flow):
         width = (hidden_channels or FOR_IMAGES["hidden_channels"]) * 2 ** (levels - 1)
         depth = 6 * levels * blocks
         return depth, depth * (18 * width**2 + 9 * width * (2 * channels + context) // blocks)
-
-
-def _sizes(shape, **given):
-    """The arguments of the form that `shape` asks for, by default where None; None for the others."""
-    form, defaults = ("images", FOR_IMAGES) if len(shape) == 3 else ("vectors", FOR_VECTORS)
-    for name, value in given.items():
-        if value is not None and name not in defaults:
-            raise ValueError(
-                f"{name} is not for {form}, and event_shape {shape} holds {form}; they take "
-                f"{', '.join(defaults)}."
-            )
-    return {name: defaults.get(name) if value is None else value for name, value in given.items()}

@@ -22,8 +22,12 @@ class MADE(keras.layers.Layer):
     joins a unit to a hidden unit of at least its degree, and a hidden unit to an output of
     greater degree.
 
+    With `residual`, ResMADE: after the first hidden layer, each of `hidden_units` is a block of two that
+    adds to what comes in,  h <- h + W2 a(W1 a(h)), masked in the same way; W2 starts at zero.
+
     References:
         MADE: Masked Autoencoder for Distribution Estimation (Germain et al., 2015, arXiv:1502.03509)
+        Neural Spline Flows (Durkan et al., 2019, arXiv:1906.04032), for the residual form
 
     Arguments:
         parameters: number of outputs for each dimension.
@@ -31,6 +35,8 @@ class MADE(keras.layers.Layer):
         activation: name of a Keras activation.
         order: "natural", "reversed" or "random"; a random order is drawn once and saved.
         seed: integer that draws the random order.
+        residual: whether the hidden layers are residual blocks, all of one width.
+        periodic: which inputs are angles, whose cosine and sine the network sees.
 
     Example:
         >>> made = flowzoo.networks.MADE(2, hidden_units=(32,))
@@ -39,7 +45,16 @@ class MADE(keras.layers.Layer):
     """
 
     def __init__(
-        self, parameters=2, *, hidden_units=(64, 64), activation="relu", order="natural", seed=None, **kwargs
+        self,
+        parameters=2,
+        *,
+        hidden_units=(64, 64),
+        activation="relu",
+        order="natural",
+        seed=None,
+        residual=False,
+        periodic=(),
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.parameters = checks.positive_integer("parameters", parameters)
@@ -48,6 +63,15 @@ class MADE(keras.layers.Layer):
         self.activate = keras.activations.get(activation)
         self.order = checks.choice("order", order, ORDERS)
         self.seed = seed
+        self.residual = bool(residual)
+        self.periodic = tuple(periodic)
+        self.widths = self.hidden_units
+        if self.residual:
+            if len(set(self.hidden_units)) > 1:
+                raise ValueError(
+                    f"Residual blocks are all of one width; got hidden_units={self.hidden_units}."
+                )
+            self.widths = self.hidden_units[:1] * (1 + 2 * len(self.hidden_units))
 
     def build(self, inputs_shape, context_shape=None):
         self.size = inputs_shape[-1]
@@ -60,27 +84,34 @@ class MADE(keras.layers.Layer):
         )
         lowest = 0 if context_shape is not None else min(1, self.size - 1)
         self.hidden_degrees = [
-            lowest + np.arange(units) * (self.size - lowest) // units for units in self.hidden_units
+            lowest + np.arange(units) * (self.size - lowest) // units for units in self.widths
         ]
-        widths = (self.size, *self.hidden_units)
         self.kernels = [
-            self.add_weight(shape=shape, initializer="he_normal", name=f"kernel_{i}")
-            for i, shape in enumerate(itertools.pairwise(widths))
+            self.add_weight(
+                shape=shape, initializer="zeros" if self._adds(i) else "he_normal", name=f"kernel_{i}"
+            )
+            for i, shape in enumerate(itertools.pairwise((self.size, *self.widths)))
         ]
+        self.angles = np.isin(np.arange(self.size), self.periodic)
+        self.sine_kernel = None
+        if self.periodic:
+            self.sine_kernel = self.add_weight(
+                shape=(self.size, self.widths[0]), initializer="he_normal", name="sine_kernel"
+            )
         self.biases = [
             self.add_weight(shape=(units,), initializer="zeros", name=f"bias_{i}")
-            for i, units in enumerate(self.hidden_units)
+            for i, units in enumerate(self.widths)
         ]
         self.context_kernel = None
         if context_shape is not None:
             self.context_kernel = self.add_weight(
-                shape=(context_shape[-1], self.hidden_units[0]),
+                shape=(context_shape[-1], self.widths[0]),
                 initializer="he_normal",
                 name="context_kernel",
             )
         outputs = self.parameters * self.size
         self.output_kernel = self.add_weight(
-            shape=(self.hidden_units[-1], outputs), initializer="zeros", name="output_kernel"
+            shape=(self.widths[-1], outputs), initializer="zeros", name="output_kernel"
         )
         self.output_bias = self.add_weight(shape=(outputs,), initializer="zeros", name="output_bias")
 
@@ -92,18 +123,31 @@ class MADE(keras.layers.Layer):
             degrees = keras.random.shuffle(ops.convert_to_tensor(degrees), seed=self.seed)
         return ops.cast(degrees, dtype)
 
+    def _adds(self, i):
+        """Whether hidden layer i ends a residual block, and adds what layer i - 2 gave."""
+        return self.residual and i > 0 and i % 2 == 0
+
     def call(self, inputs, context=None):
         degrees = ops.convert_to_tensor(self.degrees)
+        hidden, sums = inputs, []
+        if self.periodic:
+            hidden = ops.where(self.angles, ops.cos(inputs), inputs)
         for i, hidden_degrees in enumerate(self.hidden_degrees):
             hidden_degrees = ops.convert_to_tensor(hidden_degrees, "int32")
             mask = degrees[:, None] <= hidden_degrees[None, :]
-            inputs = self._masked(inputs, self.kernels[i], mask) + self.biases[i]
+            hidden = self._masked(hidden, self.kernels[i], mask) + self.biases[i]
+            if i == 0 and self.periodic:
+                sines = ops.where(self.angles, ops.sin(inputs), ops.zeros_like(inputs))
+                hidden = hidden + self._masked(sines, self.sine_kernel, mask)
             if i == 0 and context is not None:
-                inputs = inputs + ops.matmul(context, self.context_kernel)
-            inputs = self.activate(inputs)
+                hidden = hidden + ops.matmul(context, self.context_kernel)
+            if self._adds(i):
+                hidden = hidden + sums[i - 2]
+            sums.append(hidden)
+            hidden = self.activate(hidden)
             degrees = hidden_degrees
         mask = degrees[:, None] < ops.tile(ops.convert_to_tensor(self.degrees), self.parameters)
-        return self._masked(inputs, self.output_kernel, mask) + self.output_bias
+        return self._masked(hidden, self.output_kernel, mask) + self.output_bias
 
     def _masked(self, inputs, kernel, mask):
         kernel = ops.convert_to_tensor(kernel)
@@ -117,8 +161,8 @@ class MADE(keras.layers.Layer):
         next layer, and reads the parameters of the next dimension off the last sums.
 
         Arguments:
-            transform: takes one dimension's values, (batch, 1), and parameters, (batch, parameters),
-                and returns two tensors of shape (batch, 1).
+            transform: takes one dimension's values, (batch, 1), its parameters, (batch, parameters),
+                and its number, and returns two tensors of shape (batch, 1).
             z: (batch, D).
             context: (batch, context size), if the network was built with one.
 
@@ -127,7 +171,7 @@ class MADE(keras.layers.Layer):
         Example:
             >>> made = flowzoo.networks.MADE(1, hidden_units=(32,))
             >>> made.build((None, 3))
-            >>> x, total = made.solve(lambda z, shift: (z + shift, 0 * z), keras.ops.ones((5, 3)))
+            >>> x, total = made.solve(lambda z, shift, _: (z + shift, 0 * z), keras.ops.ones((5, 3)))
             >>> tuple(x.shape), tuple(total.shape)
             ((5, 3), (5,))
         """
@@ -141,10 +185,14 @@ class MADE(keras.layers.Layer):
         # Times one: TensorFlow gives a weight a sparse gradient if rows are taken straight from it.
         first_kernel, *kernels = (1.0 * rounded(kernel) for kernel in (*self.kernels, self.output_kernel))
         blocks = [units_by_degree(degrees, self.size) for degrees in self.hidden_degrees]
+        first_kernels = [first_kernel]
+        if self.periodic:
+            sine_kernel = ops.where(self.angles[:, None], self.sine_kernel, ops.zeros_like(self.sine_kernel))
+            first_kernels.append(rounded(sine_kernel))
         sequences = (
             order,
             ops.take(ops.transpose(z), order, axis=0),
-            ops.take(first_kernel, order, axis=0),
+            [ops.take(kernel, order, axis=0) for kernel in first_kernels],
             [ops.convert_to_tensor(units) for units, _ in blocks],
             [
                 ops.take(kernel, units, axis=0) * ops.cast(real, self.variable_dtype)[:, :, None]
@@ -153,15 +201,18 @@ class MADE(keras.layers.Layer):
         )
 
         def step(elements, x, total, *sums):
-            dimension, value, first_row, units, rows = elements
-            sums = list(sums)
+            dimension, value, first_rows, units, rows = elements
+            sums, complete = list(sums), []
             for i in range(len(units)):
-                hidden = self.activate(rounded(ops.take(sums[i], units[i], axis=1)))
-                sums[i + 1] = sums[i + 1] + ops.matmul(rounded(hidden), rows[i])
+                complete.append(rounded(ops.take(sums[i], units[i], axis=1)))
+                if self._adds(i):
+                    complete[i] = rounded(complete[i] + complete[i - 2])
+                sums[i + 1] = sums[i + 1] + ops.matmul(rounded(self.activate(complete[i])), rows[i])
             parameters = ops.reshape(sums[-1], (-1, self.parameters, self.size))
             parameters = ops.cast(rounded(ops.take(parameters, dimension, axis=2)), z.dtype)
-            value, extra = transform(ops.expand_dims(value, 1), parameters)
-            sums[0] = sums[0] + rounded(value) * first_row
+            value, extra = transform(ops.expand_dims(value, 1), parameters, dimension)
+            for feature, row in zip(self._features(value, dimension), first_rows, strict=True):
+                sums[0] = sums[0] + rounded(feature) * row
             return ops.where(dimensions == dimension, value, x), total + extra[:, 0], *sums
 
         zeros = ops.cast(ops.zeros_like(z[:, :1]), self.variable_dtype)
@@ -171,6 +222,13 @@ class MADE(keras.layers.Layer):
         start = (ops.zeros_like(z), ops.zeros_like(z[:, 0]), *sums)
         x, total, *_ = backend.repeat(self.size, step, start, sequences)
         return x, total
+
+    def _features(self, value, dimension):
+        """What the network sees of one dimension's values, (batch, 1)."""
+        if not self.periodic:
+            return [value]
+        angle = ops.take(ops.convert_to_tensor(self.angles), dimension)
+        return [ops.where(angle, ops.cos(value), value), ops.sin(value)]
 
     def compute_output_shape(self, inputs_shape, context_shape=None):
         return (*inputs_shape[:-1], self.parameters * inputs_shape[-1])
@@ -183,6 +241,8 @@ class MADE(keras.layers.Layer):
             "activation": self.activation,
             "order": self.order,
             "seed": self.seed,
+            "residual": self.residual,
+            "periodic": self.periodic,
         }
 
 

@@ -4,13 +4,14 @@ import re
 import types
 import typing
 
-from flowzoo.models.arguments import PerLevel, Whole
+from flowzoo.models.arguments import PerLevel, Places, Whole
 
 LARGEST_INTEGER = 2**16
 LARGEST_NUMBER = 1000
 MOST_AXES = 64
 MOST_LEVELS = 16
 MOST_STEPS = 1024
+MOST_PLACES = 1024
 
 
 def fits(annotation, value):
@@ -40,6 +41,11 @@ CHECKS = {
     str: lambda value: isinstance(value, str) and re.fullmatch("[a-z0-9_]{1,40}", value) is not None,
     tuple[int, ...]: lambda value: (
         isinstance(value, list) and len(value) <= MOST_AXES and all(map(_is_count, value))
+    ),
+    Places: lambda value: (
+        isinstance(value, list)
+        and len(value) <= MOST_PLACES
+        and all(type(each) is int and 0 <= each < LARGEST_INTEGER for each in value)
     ),
     PerLevel: lambda value: (
         isinstance(value, list)

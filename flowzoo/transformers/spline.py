@@ -43,6 +43,10 @@ class RationalQuadraticSpline(Transformer):
     def parameters(self):
         return 3 * self.bins - 1
 
+    def with_angles(self, angles):
+        """This spline for dimensions of which some, by a boolean for each, are angles."""
+        return CircularSpline(angles, self.bins, self.bound) if any(angles) else self
+
     def _knots(self, parameters):
         """Half the interval's length; widths, heights and slopes of the bins, lists of (batch, ..., D)."""
         parameters = self.by_dimension(parameters)
@@ -101,36 +105,43 @@ class CircularSpline(RationalQuadraticSpline):
     [-pi, pi) is left as it is.
 
     Arguments:
-        periodic: a boolean for each dimension, whether it is an angle.
+        angles: a boolean for each dimension, whether it is an angle.
         bins: number of bins.
         bound: half the length of the interval of the other dimensions.
     """
 
-    def __init__(self, periodic, bins=8, bound=5.0):
+    def __init__(self, angles, bins=8, bound=5.0):
         super().__init__(bins, bound)
-        self.periodic = tuple(bool(angle) for angle in periodic)
+        self.angles = tuple(bool(angle) for angle in angles)
+        self._angles = np.array(self.angles)
 
     @property
     def parameters(self):
         return 3 * self.bins + 1
 
+    def at(self, dimension):
+        """The spline of one dimension, whose number may be a tensor, for values (batch, 1)."""
+        one = CircularSpline(self.angles, self.bins, self.bound)
+        one._angles = ops.take(ops.convert_to_tensor(self._angles), dimension)
+        return one
+
     def _knots(self, parameters):
         parameters = self.by_dimension(parameters)
-        angle = np.array(self.periodic)
-        bound = ops.cast(np.where(angle, math.pi, self.bound), parameters.dtype)
+        bound = ops.where(self._angles, math.pi, self.bound)
+        bound = ops.cast(bound, parameters.dtype)
         widths = self._sizes(parameters[..., : self.bins, :], bound)
         heights = self._sizes(parameters[..., self.bins : 2 * self.bins, :], bound)
         raw = ops.unstack(parameters[..., 2 * self.bins : 3 * self.bins, :], self.bins, axis=-2)
         around = [[sizes[k - 1], sizes[k]] for k in range(self.bins) for sizes in (widths, heights)]
         end, *slopes = map(knot_slope, raw, around[::2], around[1::2])
-        end = ops.where(angle, end, ops.ones_like(end))
+        end = ops.where(self._angles, end, ops.ones_like(end))
         return bound, widths, heights, [end, *slopes, end]
 
     def _rotated(self, value, parameters, sign):
         """The value, an angle turned by the last parameter."""
         rotation = self.by_dimension(parameters)[..., -1, :]
-        angle = np.logical_and(np.array(self.periodic), ops.abs(value) <= math.pi)
-        return ops.where(angle, wrapped(value + sign * rotation), value)
+        turns = ops.logical_and(self._angles, ops.abs(value) <= math.pi)
+        return ops.where(turns, wrapped(value + sign * rotation), value)
 
     def inverse(self, x, parameters):
         return super().inverse(self._rotated(x, parameters, -1), parameters)
@@ -144,6 +155,20 @@ def wrapped(angle):
     """The angle in [-pi, pi)."""
     angle = angle - 2 * math.pi * ops.floor((angle + math.pi) / (2 * math.pi))
     return ops.where(angle >= math.pi, angle - 2 * math.pi, angle)
+
+
+def angle_features(values, angles):
+    """What a conditioner sees of values (batch, D): an angle's cosine in its place, and its sine at the end.
+
+    Arguments:
+        values: (batch, D).
+        angles: a boolean for each dimension, whether it is an angle.
+
+    Returns: (batch, D + number of angles).
+    """
+    cosines = ops.where(np.array(angles), ops.cos(values), values)
+    sines = [ops.sin(values[:, i : i + 1]) for i, angle in enumerate(angles) if angle]
+    return ops.concatenate([cosines, *sines], axis=-1)
 
 
 def knot_slope(raw, widths, heights):
