@@ -6,9 +6,15 @@ import pytest
 from helpers import numpy
 
 import flowzoo
-from flowzoo.datasets import Checkerboard, EightGaussians, TwoMoons, midpoint_grid
+from flowzoo.datasets import Checkerboard, EightGaussians, Rings, Spiral, TwoMoons, midpoint_grid
 
-DENSITIES = {"two moons": TwoMoons(), "eight Gaussians": EightGaussians(), "checkerboard": Checkerboard()}
+DENSITIES = {
+    "two moons": TwoMoons(),
+    "eight Gaussians": EightGaussians(),
+    "checkerboard": Checkerboard(),
+    "spiral": Spiral(),
+    "rings": Rings(),
+}
 
 
 @pytest.mark.parametrize("name", DENSITIES)

@@ -117,7 +117,78 @@ class Checkerboard(ToyDensity):
         return np.where(inside, -math.log(8), -np.inf)
 
 
-TOY_DENSITIES = {"two_moons": TwoMoons, "eight_gaussians": EightGaussians, "checkerboard": Checkerboard}
+@dataclasses.dataclass(frozen=True)
+class Spiral(ToyDensity):
+    """A spiral of so many turns from the origin out to `radius`, blurred by a Gaussian of deviation `noise`.
+
+    The angle along it is the turns' whole angle times the square root of a uniform number, so that its
+    points lie about evenly along the curve.
+
+    Example:
+        >>> spiral = flowzoo.datasets.Spiral()
+        >>> spiral.sample(5, seed=0).shape
+        (5, 2)
+    """
+
+    noise: float = 0.1
+    radius: float = 2.5
+    turns: float = 2.0
+
+    def _curve(self, u):
+        """Points at the parts `u` in [0, 1] of the curve's mass, (n, 2)."""
+        part = np.sqrt(u)
+        angle = 2 * math.pi * self.turns * part
+        return self.radius * part[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+
+    def sample(self, n, *, seed=None):
+        rng = np.random.default_rng(seed)
+        return (self._curve(rng.uniform(size=n)) + self.noise * rng.normal(size=(n, 2))).astype("float32")
+
+    def log_prob(self, x):
+        # The mixture over the curve, by the midpoint rule; its step is well under the noise.
+        length = self.radius * math.pi * self.turns
+        count = max(64, math.ceil(8 * length / self.noise))
+        return _mixture_log_prob(x, self._curve((np.arange(count) + 0.5) / count), self.noise)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rings(ToyDensity):
+    """Circles about the origin, equally likely, each blurred by a Gaussian of deviation `noise`.
+
+    Example:
+        >>> rings = flowzoo.datasets.Rings()
+        >>> rings.log_prob(rings.sample(5, seed=0)).shape
+        (5,)
+    """
+
+    noise: float = 0.1
+    radii: tuple = (0.6, 1.4, 2.2)
+
+    def sample(self, n, *, seed=None):
+        rng = np.random.default_rng(seed)
+        angle, radius = rng.uniform(0, 2 * math.pi, n), rng.choice(self.radii, n)
+        points = self._circle(radius[:, None], angle)
+        return (points + self.noise * rng.normal(size=(n, 2))).astype("float32")
+
+    def _circle(self, radius, angles):
+        """Points of a circle at `angles`, (n, 2)."""
+        return radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+
+    def log_prob(self, x):
+        # The mixture over each circle, by the midpoint rule; its step is well under the noise.
+        count = max(64, math.ceil(8 * math.pi * max(self.radii) / self.noise))
+        angles = 2 * math.pi * (np.arange(count) + 0.5) / count
+        circles = [_mixture_log_prob(x, self._circle(radius, angles), self.noise) for radius in self.radii]
+        return np.logaddexp.reduce(circles) - math.log(len(circles))
+
+
+TOY_DENSITIES = {
+    "two_moons": TwoMoons,
+    "eight_gaussians": EightGaussians,
+    "checkerboard": Checkerboard,
+    "spiral": Spiral,
+    "rings": Rings,
+}
 
 
 def _mixture_log_prob(x, means, deviation):

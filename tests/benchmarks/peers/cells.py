@@ -46,5 +46,15 @@ CELLS = {
     ),
     "maf": Cell("MAF 64-d, 5 × (2×256), batch 512", "maf", (64,), 5, (256, 256), 512, 512),
     "maf-784": Cell("MAF 784-d, 5 × 1024, batch 100, 16 samples", "maf", (784,), 5, (1024,), 100, 16),
+    "nsf": Cell("NSF 64-d, 5 couplings of 2×256, 8 bins, batch 512", "nsf", (64,), 5, (256, 256), 512, 512),
+    "nsf-ar": Cell(
+        "NSF 64-d, autoregressive, 5 × (2×256), 8 bins, batch 512",
+        "nsf-ar",
+        (64,),
+        5,
+        (256, 256),
+        512,
+        512,
+    ),
     "glow": Cell("Glow 32×32×3, 3 × 8, 128 channels, batch 16", "glow", (32, 32, 3), 8, (128, 128), 16, 16),
 }

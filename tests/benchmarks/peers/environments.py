@@ -7,7 +7,7 @@ import sys
 
 TORCH = ["torch==2.13.0", "numpy"]  # first, so that what follows takes no other build of it
 JAX = ["jax==0.10.2", "jaxlib==0.10.2", "optax"]
-VECTORS = ("realnvp", "maf", "maf-784")
+VECTORS = ("realnvp", "maf", "maf-784", "nsf", "nsf-ar")
 EVERYTHING = (*VECTORS, "glow")
 
 
@@ -35,7 +35,7 @@ LIBRARIES = {
     "normflows": Library("normflows", (TORCH, ["normflows==1.7.3"]), TORCH_MODES),
     "flowjax": Library("flowjax", (JAX, ["flowjax==19.1.2"]), cells=VECTORS),
     "distrax": Library("distrax", (JAX, ["distrax==0.1.9"]), cells=("realnvp",)),
-    "tfp": Library("tfp", modes=("graph", "xla")),
+    "tfp": Library("tfp", modes=("graph", "xla"), cells=("realnvp", "maf", "maf-784", "glow")),
 }
 
 

@@ -1,9 +1,9 @@
-"""flowjax: its coupling and masked autoregressive flows, affine, jitted."""
+"""flowjax: its coupling and masked autoregressive flows, affine and with splines, jitted."""
 
 import equinox
 import jax
 import paramax
-from flowjax import distributions, flows
+from flowjax import bijections, distributions, flows
 
 from peers import with_jax
 
@@ -11,13 +11,17 @@ PACKAGE = "flowjax"
 
 
 def build(cell, mode):
-    make = flows.coupling_flow if cell.kind == "realnvp" else flows.masked_autoregressive_flow
+    make = flows.coupling_flow if cell.kind in ("realnvp", "nsf") else flows.masked_autoregressive_flow
+    spline = {}
+    if cell.kind.startswith("nsf"):
+        spline["transformer"] = bijections.RationalQuadraticSpline(knots=8, interval=5)
     flow = make(
         jax.random.key(0),
         base_dist=paramax.non_trainable(distributions.Normal(jax.numpy.zeros(cell.size))),
         flow_layers=cell.layers,
         nn_width=cell.hidden[0],
         nn_depth=len(cell.hidden),
+        **spline,
     )
     parameters, rest = equinox.partition(
         flow, equinox.is_inexact_array, is_leaf=lambda leaf: isinstance(leaf, paramax.NonTrainable)

@@ -19,6 +19,14 @@ def model(cell):
         )
     elif cell.kind == "maf":
         flow = flowzoo.MAF(cell.shape, autoregressive_layers=cell.layers, hidden_units=cell.hidden)
+    elif cell.kind.startswith("nsf"):
+        flow = flowzoo.NSF(
+            cell.shape,
+            autoregressive=cell.kind == "nsf-ar",
+            spline_layers=cell.layers,
+            hidden_units=cell.hidden,
+            residual=False,
+        )
     else:
         flow = flowzoo.RealNVP(cell.shape, couplings=cell.layers, hidden_units=cell.hidden)
     flow.compile(optimizer=keras.optimizers.Adam(1e-4))

@@ -1,4 +1,4 @@
-"""nflows: couplings and MADEs of its own, and Glow's parts, put together."""
+"""nflows: couplings, MADEs and splines of its own, and Glow's parts, put together."""
 
 import torch
 from nflows import distributions, flows, transforms
@@ -10,7 +10,7 @@ PACKAGE = "nflows"
 
 
 def build(cell, mode):
-    make = {"realnvp": realnvp, "maf": maf, "glow": glow}[cell.kind]
+    make = {"realnvp": realnvp, "maf": maf, "nsf": nsf, "nsf-ar": nsf_autoregressive, "glow": glow}[cell.kind]
     size = cell.size if len(cell.shape) == 1 else 3072
     flow = flows.Flow(make(cell), distributions.StandardNormal([size]))
     return with_torch.actions(cell, mode, flow, flow.log_prob, flow.sample)
@@ -33,6 +33,40 @@ def maf(cell):
             transforms.ReversePermutation(cell.size),
             transforms.MaskedAffineAutoregressiveTransform(
                 cell.size, cell.hidden[0], num_blocks=len(cell.hidden) - 1, use_residual_blocks=False
+            ),
+        ]
+    return transforms.CompositeTransform(layers)
+
+
+def nsf(cell):
+    couplings = []
+    for i in range(cell.layers):
+        mask = torchutils.create_alternating_binary_mask(cell.size, even=i % 2 == 0)
+        couplings.append(
+            transforms.PiecewiseRationalQuadraticCouplingTransform(
+                mask,
+                lambda a, b: with_torch.mlp(a, *cell.hidden, b),
+                num_bins=8,
+                tails="linear",
+                tail_bound=5.0,
+            )
+        )
+    return transforms.CompositeTransform(couplings)
+
+
+def nsf_autoregressive(cell):
+    layers = []
+    for _ in range(cell.layers):
+        layers += [
+            transforms.ReversePermutation(cell.size),
+            transforms.MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+                cell.size,
+                cell.hidden[0],
+                num_bins=8,
+                tails="linear",
+                tail_bound=5.0,
+                num_blocks=len(cell.hidden) - 1,
+                use_residual_blocks=False,
             ),
         ]
     return transforms.CompositeTransform(layers)

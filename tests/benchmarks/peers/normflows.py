@@ -1,4 +1,4 @@
-"""normflows: couplings, MADEs in the direction of MAF, and Glow's blocks, put together."""
+"""normflows: couplings, splines, MADEs in the direction of MAF, and Glow's blocks, put together."""
 
 import normflows as nf
 
@@ -8,7 +8,7 @@ PACKAGE = "normflows"
 
 
 def build(cell, mode):
-    flow = {"realnvp": realnvp, "maf": maf, "glow": glow}[cell.kind](cell)
+    flow = KINDS[cell.kind](cell)
     log_prob = flow.log_prob if cell.kind != "glow" else lambda x: flow.log_prob(x, None)
     return with_torch.actions(cell, mode, flow, log_prob, lambda count: flow.sample(count)[0])
 
@@ -31,6 +31,26 @@ def maf(cell):
     return nf.NormalizingFlow(nf.distributions.DiagGaussian(cell.size, trainable=False), layers)
 
 
+def nsf(cell, kind=nf.flows.CoupledRationalQuadraticSpline):
+    layers = []
+    for i in range(cell.layers):
+        layers.append(
+            kind(
+                cell.size,
+                num_blocks=1,  # of two layers
+                num_hidden_channels=cell.hidden[0],
+                num_bins=8,
+                tail_bound=5,
+                **({"reverse_mask": i % 2 == 1} if kind is nf.flows.CoupledRationalQuadraticSpline else {}),
+            )
+        )
+    return nf.NormalizingFlow(nf.distributions.DiagGaussian(cell.size, trainable=False), layers)
+
+
+def nsf_autoregressive(cell):
+    return nsf(cell, nf.flows.AutoregressiveRationalQuadraticSpline)
+
+
 def glow(cell, levels=3):
     side, _, channels = cell.shape
     bases, flows, merges = [], [], []
@@ -43,3 +63,6 @@ def glow(cell, levels=3):
         if i > 0:
             merges.append(nf.flows.Merge())
     return nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
+
+
+KINDS = {"realnvp": realnvp, "maf": maf, "nsf": nsf, "nsf-ar": nsf_autoregressive, "glow": glow}
