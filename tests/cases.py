@@ -102,7 +102,7 @@ LAYERS = {
         False,
     ),
     "channel coupling, spline": (
-        lambda: Coupling(ConvNet(8), RationalQuadraticSpline(bins=4, bound=3.0), head="conv"),
+        lambda: Coupling(ConvNet(8), RationalQuadraticSpline(bins=4, bound=3.0)),
         (2, 2, 3),
         False,
     ),
