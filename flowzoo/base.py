@@ -263,6 +263,4 @@ def get(base):
 
 def serialized(base):
     """What `get` takes again: names as they are, an object as its config."""
-    if isinstance(base, (str, tuple, list, dict)):
-        return base
-    return keras.saving.serialize_keras_object(get(base))
+    return base if isinstance(base, (str, tuple)) else keras.saving.serialize_keras_object(base)

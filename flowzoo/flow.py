@@ -69,8 +69,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         if context_shape is not None:  # () stands for a single number, such as a label
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
-        self.base = base
         self.base_layer = get_base(base)
+        self.base = base if isinstance(base, (str, tuple)) else self.base_layer
         self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = replicas.SeedGenerator()

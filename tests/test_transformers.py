@@ -105,7 +105,7 @@ def test_gradients_of_splines_are_finite_everywhere(name, method):
         )
         return ops.sum(ops.sin(result)) + ops.sum(log_derivative)
 
-    (gradient,) = gradients(total, [parameters])
+    (gradient,) = gradients([parameters], total)
     assert np.isfinite(numpy(gradient)).all()
 
 

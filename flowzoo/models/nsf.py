@@ -138,7 +138,7 @@ class NSF(Flow):
         self.bins = bins
         self.activation = activation
         self.periodic = angles
-        self.base = base
+        self.base = base if angles else self.base
         self.remat = bool(remat)
         self.seed = seed
 

@@ -187,7 +187,9 @@ class MADE(keras.layers.Layer):
         blocks = [units_by_degree(degrees, self.size) for degrees in self.hidden_degrees]
         first_kernels = [first_kernel]
         if self.periodic:
-            sine_kernel = ops.where(self.angles[:, None], self.sine_kernel, ops.zeros_like(self.sine_kernel))
+            sine_kernel = ops.convert_to_tensor(self.sine_kernel) * ops.cast(
+                self.angles[:, None], self.variable_dtype
+            )
             first_kernels.append(rounded(sine_kernel))
         sequences = (
             order,

@@ -10,8 +10,8 @@ from flowzoo import checks
 from flowzoo.transformers.affine import soft_clamp
 from flowzoo.transformers.transformer import Transformer
 
-SMALLEST = 5e-3  # the least part of the interval that a bin takes, on either side
-STEEPEST = 2.0  # the most that a knot's slope differs from its bins', in nats
+SMALLEST = 1e-2  # the least part of the interval that a bin takes, on either side
+STEEPEST = 1.5  # the most that a knot's slope differs from its bins', in nats
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -27,7 +27,7 @@ class RationalQuadraticSpline(Transformer):
     a quadratic equation. Zero parameters give the identity (Durkan et al., 2019, arXiv:1906.04032).
 
     Unlike in the paper, a parameter sets the slope at a knot relative to the h / w of its two bins: it
-    lies within exp(-2) and exp(2) times their harmonic mean. Between steep knots the spline would be so
+    lies within exp(-1.5) and exp(1.5) times their harmonic mean. Between steep knots the spline would be so
     flat that float32 could not invert it.
 
     Arguments:
