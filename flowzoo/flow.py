@@ -95,12 +95,11 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         """Builds every layer, so that nothing is left to build while `fit` traces."""
         if self.built:
             return
-        for layer in self.flow_layers[:-1]:
-            if isinstance(layer, Dequantize):
-                raise ValueError(f"{layer.name} must be the last of the layers, at the data end.")
         self.seen_context_shape = self._built_context_shape()
         self.chain.build((None, *self.event_shape), self.seen_context_shape)
         self.latent_shape = self.chain.latent_shape
+        if any(isinstance(layer, Dequantize) for layer in self.flow_layers[:-1]):
+            raise ValueError("A Dequantize layer must be the last of the flow layers, at the data end.")
         if math.prod(self.latent_shape) != self.dimensions:
             raise ValueError(
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "

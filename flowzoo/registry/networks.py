@@ -66,7 +66,7 @@ def _is_own_module(module):
 
 def _is_plain(value):
     """Whether an argument of a layer is a number, a name, a shape, or an object such as an initializer."""
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return len(value) <= 8 and all(
             isinstance(entry, (int, float, str)) and _is_plain(entry) for entry in value
         )
