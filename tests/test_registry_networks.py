@@ -10,6 +10,7 @@ from cases import IMAGE_MODELS
 from helpers import data_for, numpy, pixels
 
 import flowzoo
+from flowzoo.naming import named_weights
 from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
 from flowzoo.registry import RegistryError
 from flowzoo.registry.architecture import build
@@ -76,6 +77,7 @@ def functional():
         None,
         {},
         {"class_name": "Dense", "module": "keras.layers"},
+        {**serialized(layers.Dense(3)), "class_name": ["Dense"], "module": {}},
         {**serialized(layers.Dense(3)), "module": "os"},
         {**serialized(layers.Dense(3)), "registered_name": "evil>Dense"},
         {**serialized(layers.Dense(3)), "class_name": "Lambda", "registered_name": "Lambda"},
@@ -94,6 +96,19 @@ def test_other_networks_are_not_trusted(value):
     facts["config"]["context_network"] = value if value is not None else 3
     with pytest.raises(RegistryError, match="is not of the kind that the zoo stores"):
         build(facts)
+
+
+def test_shapes_that_a_network_claims_to_be_built_for_are_not_believed():
+    network = keras.Sequential([layers.Dense(4, name="dense")], name="some")
+    network.build((None, 3))
+    value = serialized(network)
+    value["config"]["build_input_shape"] = [None, 10**9]
+    for entry in value["config"]["layers"]:
+        entry["build_config"] = {"input_shape": [None, 10**9]}
+    value["config"]["layers"][0]["module"] = "antigravity"  # an InputLayer, which is not made
+    config = {"event_shape": 2, "context_shape": 3, "context_network": value}
+    flow = build({"name": "some", "class": "MAF", "config": config})
+    assert named_weights(flow)["context_network/dense/kernel"].shape == (3, 4)
 
 
 def test_absurd_networks_are_refused_unbuilt():

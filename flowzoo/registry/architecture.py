@@ -6,7 +6,7 @@ import re
 from flowzoo import models
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.kinds import fits
-from flowzoo.registry.networks import LAYERS, OWN, network_size
+from flowzoo.registry.networks import LAYERS, OWN, network_size, trusted
 
 MOST_LAYERS = 1024
 MOST_WEIGHTS = 2**31
@@ -21,7 +21,10 @@ def build(facts):
     check_config(facts)
     try:
         name = re.sub(r"\W", "_", facts["name"])
-        return getattr(models, facts["class"]).from_config({**facts["config"], "name": name})
+        config = {**facts["config"], "name": name}
+        if config.get("context_network") is not None:
+            config["context_network"] = trusted(config["context_network"])
+        return getattr(models, facts["class"]).from_config(config)
     except Exception as error:  # whatever a strange value makes Keras raise
         raise RegistryError(
             f"{facts['class']} cannot be built from the config of {facts['name']}: {error}"
@@ -47,7 +50,7 @@ def check_config(facts):
         if key == "context_network" and not fits(parameters[key].annotation, value):
             raise RegistryError(
                 f"The context_network of model {name!r} is not of the kind that the zoo stores: a layer of "
-                f"{', '.join(sorted(LAYERS | OWN))}, or a keras.Sequential of these. flow.save stores any."
+                f"{', '.join(sorted((*LAYERS, *OWN)))}, or a keras.Sequential of these. flow.save stores any."
             )
         if not fits(parameters[key].annotation, value):
             raise RegistryError(

@@ -7,7 +7,7 @@ import keras
 
 from flowzoo.models.sizes import sizes
 
-LAYERS = {
+LAYERS = (
     *("Activation", "Dense", "Dropout", "Embedding", "Flatten", "Rescaling", "Reshape"),
     *(
         "AveragePooling2D",
@@ -18,8 +18,8 @@ LAYERS = {
         "UpSampling2D",
     ),
     *("GroupNormalization", "LayerNormalization"),
-}
-OWN = {"MLP", "ResidualMLP", "ConvNet", "ResNet"}
+)
+OWN = ("MLP", "ResidualMLP", "ConvNet", "ResNet")
 LARGEST_INTEGER = 2**14
 LARGEST_NUMBER = 1000
 MOST_LAYERS = 64
@@ -34,34 +34,42 @@ def is_network(value):
         >>> is_network(keras.saving.serialize_keras_object(keras.layers.Lambda(len)))
         False
     """
-    return 0 < len(_layers(value)) <= MOST_LAYERS
+    network = trusted(value)
+    return network is not None and 0 < len(_layers(network)) <= MOST_LAYERS
 
 
-def _layers(value):
-    """The layers of a network in a row, without what Keras built them for; none if one is not trusted."""
-    if not isinstance(value, dict) or not isinstance(value.get("config"), dict):
-        return []
-    name, config = value.get("class_name"), value["config"]
-    if (value.get("module"), name) == ("keras", "Sequential"):
-        layers = config.get("layers")
-        if not isinstance(layers, list):
-            return []
-        found = [_layers(layer) for layer in layers if not _is_input(layer)]
-        return list(itertools.chain(*found)) if all(found) else []
+def trusted(value, depth=0):
+    """The JSON value of a network without all that is not needed to make it anew, such as the shapes that
+    Keras built it for; None for one that is not trusted."""
+    if not isinstance(value, dict) or not isinstance(value.get("config"), dict) or depth > 8:
+        return None
+    module, name, config = value.get("module"), value.get("class_name"), value["config"]
     registered = value.get("registered_name")
-    keras_s = value.get("module") == "keras.layers" and name in LAYERS and registered in (None, name)
-    own = name in OWN and registered == f"flowzoo>{name}" and _is_own_module(value.get("module"))
-    if not (keras_s or own) or not all(_is_plain(argument) for argument in config.values()):
-        return []
-    return [{key: part for key, part in value.items() if key != "build_config"}]
+    found = {"module": module, "class_name": name, "registered_name": registered, "config": config}
+    if (module, name) == ("keras", "Sequential") and registered in (None, name):
+        layers = config.get("layers")
+        if not isinstance(layers, list) or not isinstance(config.get("name"), str):
+            return None
+        layers = [trusted(layer, depth + 1) for layer in layers if not _is_input(layer)]
+        return None if None in layers else {**found, "config": {"name": config["name"], "layers": layers}}
+    of_keras = module == "keras.layers" and name in LAYERS and registered in (None, name)
+    own = name in OWN and registered == f"flowzoo>{name}" and _is_own_module(module)
+    return found if (of_keras or own) and all(map(_is_plain, config.values())) else None
 
 
 def _is_input(layer):
     return isinstance(layer, dict) and layer.get("class_name") == "InputLayer"
 
 
+def _layers(network):
+    """The layers of a trusted network in a row."""
+    if network["class_name"] != "Sequential":
+        return [network]
+    return list(itertools.chain(*map(_layers, network["config"]["layers"])))
+
+
 def _is_own_module(module):
-    return module in {f"flowzoo.networks.{name}" for name in ("mlp", "convnet", "resnet")}
+    return module in ("flowzoo.networks.mlp", "flowzoo.networks.convnet", "flowzoo.networks.resnet")
 
 
 def _is_plain(value):
@@ -95,7 +103,7 @@ def network_size(value, context_shape):
         (2, 172)
     """
     shape, total = (None, *sizes(context_shape)), 0
-    layers = _layers(value)
+    layers = _layers(trusted(value))
     for entry in layers:
         layer = keras.saving.deserialize_keras_object(entry)
         given, shape = shape, layer.compute_output_shape(shape)
