@@ -346,7 +346,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         Example:
             >>> flow = flowzoo.NICE(event_shape=(4, 4, 1), couplings=2, hidden_units=(8,))
             >>> z = flow.encode(np.full((1, 4, 4, 1), 100), seed=0)
-            >>> whole, real = flow.decode(z), flow.decode(z, discrete=False)
+            >>> whole, real = np.asarray(flow.decode(z)), np.asarray(flow.decode(z, discrete=False))
             >>> bool(np.all(np.round(real) == whole)), bool(np.any(real != whole))
             (True, True)
         """

@@ -20,9 +20,9 @@ def context_at(values, context):
 
     Example:
         >>> context = np.arange(64, dtype="float32").reshape(1, 8, 8, 1)
-        >>> context_at(np.zeros((1, 4, 4, 6)), context)[0, 0, 0].tolist()
+        >>> np.asarray(context_at(np.zeros((1, 4, 4, 6)), context))[0, 0, 0].tolist()
         [0.0, 1.0, 8.0, 9.0]
-        >>> context_at(np.zeros((1, 2, 2, 6)), context)[0, 0, 0].tolist()
+        >>> np.asarray(context_at(np.zeros((1, 2, 2, 6)), context))[0, 0, 0].tolist()
         [4.5, 6.5, 20.5, 22.5]
         >>> tuple(context_at(np.zeros((1, 16, 16, 6)), context).shape)
         (1, 16, 16, 1)
