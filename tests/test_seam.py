@@ -399,6 +399,8 @@ def test_flows_are_freed():
 def test_a_chain_says_what_does_not_fit():
     with pytest.raises(ValueError, match="One layer of a chain may take noise"):
         flowzoo.Flow([Dequantize(4), Dequantize(4)], event_shape=2)
+    with pytest.raises(ValueError, match="Dequantize layer must be the last"):
+        flowzoo.Flow([Dequantize(4), ActNorm()], event_shape=2)
     with pytest.raises(ValueError, match=r"flow_layers\[0\] is not a flow layer"):
         flowzoo.layers.Chain([keras.layers.Dense(2)])
     layer = ActNorm()

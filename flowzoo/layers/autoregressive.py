@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from flowzoo import checks
+from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
 from flowzoo.transformers import Affine, Gated, MixtureOfGaussians
@@ -84,14 +85,17 @@ class MaskedAutoregressive(FlowLayer):
                 f"MaskedAutoregressive works on vectors; got event shape {tuple(x_shape[1:])}. "
                 "Put a flowzoo.layers.Reshape on its data side."
             )
-        self.made.build(x_shape, context_shape)
+        flat = None if context_shape is None else (None, context_channels(x_shape, context_shape))
+        self.made.build(x_shape, flat)
 
     def inverse_and_log_det(self, x, context=None):
+        context = None if context is None else context_at(x, context)
         parameters = ops.cast(self.made(x, context), x.dtype)
         z, log_det = self.transformer.inverse(x, parameters)
         return z, ops.sum(log_det, axis=-1)
 
     def forward_and_log_det(self, z, context=None):
+        context = None if context is None else context_at(z, context)
         return self.made.solve(self.transformer.forward, z, context)
 
     def get_config(self):

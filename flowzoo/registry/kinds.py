@@ -4,7 +4,8 @@ import re
 import types
 import typing
 
-from flowzoo.models.arguments import PerLevel, Whole
+from flowzoo.models.arguments import Network, PerLevel, Whole
+from flowzoo.registry.networks import is_network
 
 LARGEST_INTEGER = 2**16
 LARGEST_NUMBER = 1000
@@ -41,6 +42,7 @@ CHECKS = {
     tuple[int, ...]: lambda value: (
         isinstance(value, list) and len(value) <= MOST_AXES and all(map(_is_count, value))
     ),
+    Network: is_network,
     PerLevel: lambda value: (
         isinstance(value, list)
         and 0 < len(value) <= MOST_LEVELS
