@@ -148,7 +148,7 @@ def prefers_xla(convolutions):
 
 
 def compiler_options():
-    """What JAX's compiler is told for passes without a gradient.
+    """What JAX's compiler is told for passes without a gradient, as long as no function is traced around.
 
     On a CPU, to reuse memory: what a pass needs beyond 32 MB comes from the system anew at each run, page
     by page, which took as long as the pass of a MAF of 784 dimensions itself.
@@ -157,6 +157,16 @@ def compiler_options():
 
     cpu = jax.default_backend() == "cpu"
     return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"} if cpu else {}
+
+
+def in_trace(inputs):
+    """Whether JAX is tracing a function around this, or any of the inputs."""
+    if name == "tensorflow":
+        return False
+    import jax
+
+    leaves = [jax.numpy.zeros(()), *jax.tree.leaves(inputs)]
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
 def variable_scope(model):

@@ -152,12 +152,14 @@ class FlowDistribution(tfd.TransformedDistribution.__bases__[0]):
         distribution: that of the latent.
         bijector: a `FlowBijector` of a flow.
         seed: what draws the noise of an image flow where no seed is given, or None.
+        pixels: an image flow's `flowzoo.layers.Dequantize`, which makes real samples whole, or None.
         name: for TFP's joint distributions, or None.
     """
 
-    def __init__(self, distribution, bijector, seed=None, name=None):
+    def __init__(self, distribution, bijector, seed=None, pixels=None, name=None):
         parameters = dict(locals())
         self._seed = seed
+        self._pixels = pixels
         super().__init__(
             distribution,
             bijector,
@@ -192,15 +194,23 @@ class FlowDistribution(tfd.TransformedDistribution.__bases__[0]):
         log_prob, space = self.distribution.experimental_local_measure(z, backward_compat=backward_compat)
         return log_prob + log_det, space
 
+    def _whole(self, y):
+        return y if self._pixels is None else self._pixels.whole(y)
+
+    def _call_sample_n(self, sample_shape, seed, **kwargs):
+        return self._whole(super()._call_sample_n(sample_shape, seed, **kwargs))
+
     def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
         z = self.distribution.sample(sample_shape, seed=seed)
         y, log_det = self.bijector.forward_and_log_det(z, **kwargs)
-        return y, self.distribution.log_prob(z) - log_det
+        log_volume = 0.0 if self._pixels is None else self._pixels.log_volume
+        return self._whole(y), self.distribution.log_prob(z) - log_det + log_volume
 
     def _quantile(self, value, **kwargs):
         increasing = self.bijector._internal_is_increasing(**kwargs)
         value = ops.expand_dims(ops.where(increasing, value, 1 - value), -1)
-        return self.bijector.forward(self.distribution.distribution.quantile(value), **kwargs)
+        y = self.bijector.forward(self.distribution.distribution.quantile(value), **kwargs)
+        return self._whole(y)
 
 
 def _broadcast(values, values_ndims, context, context_ndims):

@@ -45,6 +45,11 @@ def choice(name, value, choices):
 
 def batch(name, value, event_shape, dtype):
     """`value` as an array or tensor of shape (batch, *event_shape) and floating dtype; see `array`."""
+    if isinstance(value, keras.KerasTensor):
+        raise TypeError(
+            f"{name} is symbolic. In functional models call the flow, flow(x), or its log_prob, "
+            "bits_per_dim, encode or decode; other methods take no symbolic tensors."
+        )
     value = array(name, value, event_shape)
     return ops.cast(value, dtype) if ops.is_tensor(value) else value.astype(dtype, copy=False)
 
@@ -57,7 +62,9 @@ def array(name, value, event_shape):
     """
     if value is None:
         raise ValueError(f"{name} is missing: expected an array of shape ({_sizes(event_shape)}).")
-    if not keras.ops.is_tensor(value):
+    if isinstance(value, keras.Variable):
+        value = ops.convert_to_tensor(value)
+    if not ops.is_tensor(value) and not isinstance(value, keras.KerasTensor):
         value = np.asarray(value)
         if value.dtype.kind not in "buif":
             raise TypeError(f"{name} must be an array of numbers; got dtype {value.dtype}.")

@@ -69,19 +69,25 @@ class Program:
     def _jax_run(self):
         import jax
 
-        @functools.partial(jax.jit, compiler_options=backend.compiler_options())
-        def run(values, examples, shared):
+        def whole(values, examples, shared):
             with keras.StatelessScope(state_mapping=list(zip(self.weights, values, strict=True))):
                 return self.method(*examples, *shared)
 
-        return lambda examples, shared: run([weight.value for weight in self.weights], examples, shared)
+        part, outermost = jax.jit(whole), jax.jit(whole, compiler_options=backend.compiler_options())
+
+        def run(examples, shared, in_trace):
+            values = [weight.value for weight in self.weights]
+            in_trace = in_trace or any(isinstance(value, jax.core.Tracer) for value in values)
+            return (part if in_trace else outermost)(values, examples, shared)
+
+        return run
 
     def _tensorflow_run(self):
         import tensorflow as tf
 
         programs = {}
 
-        def run(examples, shared):
+        def run(examples, shared, in_trace):
             inputs = [None if part is None else tf.convert_to_tensor(part) for part in (*examples, *shared)]
             free = 0 if self.xla else len(examples)  # those whose number is not fixed
             kinds = tuple(
@@ -110,11 +116,12 @@ class Program:
         if self._traced():
             return self.method(*examples, *shared)
         n = next(part.shape[0] for part in examples if part is not None)
-        size = round_size(n) if self.xla and n is not None and not _tracers(examples) else n
+        in_trace = backend.in_trace((examples, shared))
+        size = round_size(n) if self.xla and n is not None and not in_trace else n
         if size == n:
-            return self._run(tuple(examples), shared)
+            return self._run(tuple(examples), shared, in_trace)
         padded = tuple(None if part is None else _padded(part, size) for part in examples)
-        result = self._run(padded, shared)
+        result = self._run(padded, shared, in_trace)
         return keras.tree.map_structure(lambda part: _first(part, n), result)
 
     def _traced(self):
@@ -170,15 +177,6 @@ def round_size(n):
     """
     step = 2 ** (n - 1).bit_length() if n <= 64 else 2 ** ((n - 1).bit_length() - 4)
     return -(-n // step) * step
-
-
-def _tracers(examples):
-    """Whether JAX is tracing one of the arrays."""
-    if backend.name == "tensorflow":
-        return False
-    import jax
-
-    return any(isinstance(part, jax.core.Tracer) for part in examples)
 
 
 def _padded(part, size):

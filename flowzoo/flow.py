@@ -19,6 +19,7 @@ from flowzoo.layers.dequantize import Dequantize
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import Published
+from flowzoo.symbolic import functional
 
 
 def constructor_arguments(model):
@@ -37,7 +38,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     Arguments:
         flow_layers: list of flow layers, latent to data: sampling runs them first to last.
         event_shape: shape of one example; an integer D stands for (D,).
-        context_shape: shape of one example's context for a conditional flow p(x | c), or None.
+        context_shape: shape of one example's context for a conditional flow p(x | c), or None. In a flow
+            of images (H, W, C), a context that is an image stays one: coupling layers see it resized to
+            their scale, see `flowzoo.layers.context.context_at`. Any other is flattened.
+        context_network: a Keras layer or model in front of the context, (batch, *context_shape) ->
+            (batch, ...), or None. What it gives is the context that the layers see. It trains with the
+            flow, and runs once a pass.
         base: "normal", "logistic", "uniform", "student_t" for heavy tails, "mixture" of Gaussians, the
             last two learned; a tuple with a name for each dimension of the latent; a `flowzoo.base.Base`;
             or a TFP distribution of event shape (D,), with which the flow cannot be saved.
@@ -63,12 +69,23 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     noise_parts = 256  # of a pixel: its noise keeps a distance from the next integer, for float32
 
-    def __init__(self, flow_layers, *, event_shape, context_shape=None, base="normal", name=None, **kwargs):
+    def __init__(
+        self,
+        flow_layers,
+        *,
+        event_shape,
+        context_shape=None,
+        context_network=None,
+        base="normal",
+        name=None,
+        **kwargs,
+    ):
         super().__init__(name=name, autocast=False, **kwargs)
         self.event_shape = checks.shape("event_shape", event_shape)
         if context_shape is not None:  # () stands for a single number, such as a label
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
+        self.context_network = self._checked_network(context_network)
         self.base_layer = get_base(base)
         self.base = base if isinstance(base, (str, tuple)) else self.base_layer
         self.chain = Chain(flow_layers, name="chain")
@@ -82,9 +99,11 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         """Builds every layer, so that nothing is left to build while `fit` traces."""
         if self.built:
             return
-        context_shape = None if self.context_shape is None else (None, math.prod(self.context_shape))
-        self.chain.build((None, *self.event_shape), context_shape)
+        self.seen_context_shape = self._built_context_shape()
+        self.chain.build((None, *self.event_shape), self.seen_context_shape)
         self.latent_shape = self.chain.latent_shape
+        if any(isinstance(layer, Dequantize) for layer in self.flow_layers[:-1]):
+            raise ValueError("A Dequantize layer must be the last of the flow layers, at the data end.")
         if math.prod(self.latent_shape) != self.dimensions:
             raise ValueError(
                 f"The layers map event shape {self.event_shape} to a latent of shape {self.latent_shape}, "
@@ -94,9 +113,6 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             self.base_layer.build((None, self.dimensions))
         self.built = True
 
-    def named_parts(self):
-        return {**{str(i): layer for i, layer in enumerate(self.flow_layers)}, "base": self.base_layer}
-
     @property
     def flow_layers(self):
         """The layers of the chain, latent to data."""
@@ -105,7 +121,13 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     @property
     def layers(self):
         """The same, for Keras's `summary` and `get_layer`."""
-        return list(self.flow_layers)
+        return [*([] if self.context_network is None else [self.context_network]), *self.flow_layers]
+
+    def named_parts(self):
+        """The context network, if there is one, the layers by place, and the base, for `flowzoo.naming`."""
+        network = {} if self.context_network is None else {"context_network": self.context_network}
+        layers = {str(place): layer for place, layer in enumerate(self.flow_layers)}
+        return network | layers | {"base": self.base_layer}
 
     @property
     def latent_dimensions(self):
@@ -128,7 +150,10 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     # that draws reads no weights, and runs without XLA on TensorFlow, whose random numbers are others.
 
     def forward_and_log_det(self, z, context=None):
-        """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,)."""
+        """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,).
+
+        Images are real: the pixel p is the middle of the reals from p - 1/2 to p + 1/2, see `decode`.
+        """
         return self._forward.run((z, context))
 
     def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
@@ -137,7 +162,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         Arguments:
             noise: for an image flow, numbers between 0 and 1 of the shape of x, which make its integers
                 real; or
-            seed: draws them. Without either they are 1/2, the middle of each pixel.
+            seed: draws them. Without either x is real, as `forward_and_log_det` gives it, and whole
+                pixels stand for their middles.
         """
         if noise is None and seed is not None:
             noise = self._drawn_noise(backend.random_key(seed), 0, x)
@@ -146,15 +172,37 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     @program
     def _forward(self, z, context=None, **call):
         z = ops.reshape(z, (-1, *self.latent_shape))
-        return self.chain(z, self._flat_context(context), forward=True, log_det=True, **call)
+        return self.chain(z, self._seen_context(context, **call), forward=True, log_det=True, **call)
 
     @program
     def _inverse(self, x, context=None, noise=None, **call):
-        z, log_det = self.chain(x, self._flat_context(context), noise, log_det=True, **call)
+        z, log_det = self.chain(x, self._seen_context(context, **call), noise, log_det=True, **call)
         return ops.reshape(z, (-1, self.dimensions)), log_det
 
-    def _flat_context(self, context):
-        return None if context is None else ops.reshape(context, (-1, math.prod(self.context_shape)))
+    def _seen_context(self, context, training=False):
+        """What the layers see of a context: of the network, if there is one; flat unless it is an image."""
+        if context is None:
+            return None
+        if self.context_network is not None:
+            context = self.context_network(context, training=training)
+        return ops.cast(ops.reshape(context, (-1, *self.seen_context_shape[1:])), self.variable_dtype)
+
+    def _built_context_shape(self):
+        """The shape of what the layers see of a context, (None, ...), or None; builds the network."""
+        if self.context_shape is None:
+            return None
+        shape = (None, *self.context_shape)
+        if self.context_network is not None:
+            if not self.context_network.built:
+                self.context_network.build(shape)
+            shape = self.context_network.compute_output_shape(shape)
+            if not all(size is None or isinstance(size, int) for size in shape) or None in shape[1:]:
+                raise ValueError(
+                    f"context_network must give one tensor of a fixed shape; it gives {shape} for contexts "
+                    f"of shape {self.context_shape}."
+                )
+        is_image = len(shape) == 4 and len(self.event_shape) == 3
+        return tuple(shape) if is_image else (None, math.prod(shape[1:]))
 
     @program
     def _log_density(self, x, context=None, noise=None, unit=1.0, **call):
@@ -163,7 +211,14 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     @program
     def _decode(self, z, context):
-        return ops.cast(self._forward(z, context)[0], self.data_dtype)
+        return self._as_data(self._forward(z, context)[0])
+
+    @program
+    def _decode_reals(self, z, context):
+        return self._forward(z, context)[0]
+
+    def _as_data(self, x):
+        return ops.cast(self.flow_layers[-1].whole(x), self.data_dtype) if self.is_image_flow else x
 
     @program(draws=True)
     def _noise(self, count, key, start=0):
@@ -182,7 +237,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     @program
     def _log_dets(self, x, context, noise):
-        z, log_dets = self.chain.inverse_and_log_dets(x, self._flat_context(context), noise)
+        z, log_dets = self.chain.inverse_and_log_dets(x, self._seen_context(context), noise)
         return ops.reshape(z, (-1, self.dimensions)), log_dets
 
     def _drawn_noise(self, key, start, x):
@@ -193,6 +248,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     # What users call.
 
+    @functional
     def log_prob(self, x, context=None, *, seed=None, batch_size=None):
         """Log-density of `x` in nats, in the space of the data (pixels for image flows).
 
@@ -208,6 +264,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         """
         return self._density(1.0, x, context, seed, batch_size)
 
+    @functional
     def bits_per_dim(self, x, context=None, *, seed=None, batch_size=None):
         """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
         if not self.is_image_flow:
@@ -227,8 +284,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def fixed_log_prob(self, x, context=None, noise=None):
         """log_prob with the dequantisation noise given, of the shape of `x`, or 1/2; nothing is drawn."""
-        noise = None if noise is None else checks.batch("noise", noise, self.event_shape, self.variable_dtype)
-        return self._log_density.run((*self._examples(x, context), noise))
+        x, context = self._examples(x, context)
+        if noise is not None:
+            noise = checks.batch("noise", noise, self.event_shape, self.variable_dtype)
+        elif self.chain.noise_shape is not None:
+            noise = 0.5 * ops.ones_like(x)
+        return self._log_density.run((x, context, noise))
 
     def inverse_and_log_dets(self, x, context=None, *, seed=None, batch_size=None):
         """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
@@ -239,7 +300,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
         return in_batches(log_dets, self._examples(x, context), batch_size)
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None):
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, discrete=True):
         """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
 
         Arguments:
@@ -251,6 +312,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             seed: an integer, a `keras.random.SeedGenerator` or a key of the backend; without it, the
                 flow's own generator.
             batch_size: how many are drawn at a time, None for all at once.
+            discrete: False for the real images of an image flow, as in `decode`.
         """
         n = checks.positive_integer("n", n)
         if context is not None and self.context_shape is not None:
@@ -261,11 +323,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
         def sample(start, count, context):
             z = self._latents.run((count,), (key, np.int32(start), temperature))
-            return self._decode.run((z, context))
+            return self._decoded(z, context, discrete)
 
         examples = np.zeros((n,), "int8"), self._context(context, examples=n)
         return in_batches(sample, examples, batch_size, what="samples")
 
+    @functional
     def encode(self, x, context=None, *, seed=None, batch_size=None):
         """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
         key = self._noise_key(seed)
@@ -275,11 +338,31 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
         return in_batches(encode, self._examples(x, context), batch_size)
 
-    def decode(self, z, context=None, *, batch_size=None):
-        """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`."""
+    @functional
+    def decode(self, z, context=None, *, batch_size=None, discrete=True):
+        """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`.
+
+        Arguments:
+            z: (batch, D).
+            context: (batch, *context_shape), for a conditional flow.
+            batch_size: how many examples are computed at a time, None for all at once.
+            discrete: whether an image flow gives whole pixels, as it is trained on. False gives the real
+                images of which these are the nearest whole ones (with fewer bits, those below), floats that
+                may lie a little outside of 0 ... 255 and have a gradient with respect to `z`.
+
+        Example:
+            >>> flow = flowzoo.NICE(event_shape=(4, 4, 1), couplings=2, hidden_units=(8,))
+            >>> z = flow.encode(np.full((1, 4, 4, 1), 100), seed=0)
+            >>> whole, real = np.asarray(flow.decode(z)), np.asarray(flow.decode(z, discrete=False))
+            >>> bool(np.all(np.round(real) == whole)), bool(np.any(real != whole))
+            (True, True)
+        """
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
         context = self._context(context, examples=z.shape[0])
-        return in_batches(lambda _, *batch: self._decode.run(batch), (z, context), batch_size)
+        return in_batches(lambda _, *batch: self._decoded(*batch, discrete), (z, context), batch_size)
+
+    def _decoded(self, z, context, discrete):
+        return (self._decode if discrete else self._decode_reals).run((z, context))
 
     def _noise_key(self, seed):
         """The key of the noise; one that nobody uses where the flow takes none."""
@@ -297,7 +380,11 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     @property
     def bijector(self):
-        """The flow as a `tfb.Bijector`, flat latent to data; held, it follows the flow's weights."""
+        """The flow as a `tfb.Bijector`, flat latent to data; held, it follows the flow's weights.
+
+        Of an image flow it is the map between latents and real images, `forward_and_log_det` and
+        `inverse_and_log_det`: no pixels are rounded, and no noise is drawn.
+        """
         return FlowBijector(
             self,
             (self.dimensions,),
@@ -311,10 +398,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     def distribution(self):
         """The flow as a `tfd.TransformedDistribution`; held, it follows the flow's weights.
 
-        A conditional flow's takes the context flat: `flow.distribution.log_prob(x, context=c)`.
+        A conditional flow's takes the context as it is: `flow.distribution.log_prob(x, context=c)`. That
+        of an image flow is one of whole pixels.
         """
         seed = None if self.chain.noise_shape is None else self.seed_generator
-        return FlowDistribution(self.base_distribution, self.bijector, seed)
+        pixels = self.flow_layers[-1] if self.is_image_flow else None
+        return FlowDistribution(self.base_distribution, self.bijector, seed, pixels)
 
     # Training.
 
@@ -324,7 +413,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
         )
         noise = self._drawn_noise(self._noise_key(None), 0, x)
-        self.chain.initialize(x, self._flat_context(context), noise)
+        self.chain.initialize(x, self._seen_context(context), noise)
         replicas.spread(self)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
@@ -378,6 +467,15 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         x = checks.batch("x", x, self.event_shape, self.variable_dtype)
         return x, self._context(context)
 
+    def _checked_network(self, network):
+        if network is None:
+            return None
+        if not isinstance(network, keras.layers.Layer):
+            raise ValueError(f"context_network must be a Keras layer or model; got {network!r}.")
+        if self.context_shape is None:
+            raise ValueError("context_network needs context_shape, the shape of what goes into it.")
+        return network
+
     def _context(self, context, examples=None):
         if self.context_shape is None:
             if context is not None:
@@ -393,6 +491,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     def get_config(self):
         """The constructor's arguments, which every model keeps as attributes of the same names."""
         config = {**constructor_arguments(self), "base": serialized_base(self.base)}
+        if self.context_network is not None:
+            config["context_network"] = keras.saving.serialize_keras_object(self.context_network)
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
         return {**super().get_config(), **config}
@@ -402,12 +502,17 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         if "flow_layers" in config:
             layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
             config = {**config, "flow_layers": layers}
+        if config.get("context_network") is not None:
+            network = keras.saving.deserialize_keras_object(config["context_network"])
+            config = {**config, "context_network": network}
         return cls(**config)
 
     def __repr__(self):
         rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]
         if self.context_shape is not None:
             rows[0] = rows[0][:-1] + f", context_shape={self.context_shape})"
+        if self.context_network is not None:
+            rows.append(f"  context -> {self.context_network.name} {type(self.context_network).__name__}")
         rows.append(f"  {self.base_layer.describe()} latent ({self.dimensions},)")
         rows += self.chain.describe()
         return "\n".join(rows) + f"\n  -> data {self.event_shape}"

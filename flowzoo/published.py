@@ -12,6 +12,7 @@ class Published:
     """What `flowzoo.Flow` answers to the zoo, so that nothing there asks for a model's class."""
 
     classes = None  # how many, of a model whose context is a label
+    context_network = None
 
     def measure(self, x, context=None, *, seed=0, batch_size=500, progress=None):
         """Mean log-likelihood of examples; of images in every space that papers report, and bits/dim.
@@ -74,7 +75,10 @@ class Published:
             return None
         if self.classes:
             return (np.arange(FINGERPRINTED) % self.classes).astype("float32")
-        return random.normal(size=(FINGERPRINTED, *self.context_shape)).astype("float32")
+        shape = (FINGERPRINTED, *self.context_shape)
+        if self.context_network is not None:  # which may embed integers: then this is 0
+            return random.uniform(size=shape).astype("float32")
+        return random.normal(size=shape).astype("float32")
 
     @staticmethod
     def card_use(facts):

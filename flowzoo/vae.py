@@ -15,6 +15,7 @@ from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_mean
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import PublishedVAE
+from flowzoo.symbolic import functional
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
 
@@ -202,7 +203,11 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
     @program
     def _decode(self, z):
-        return self._as_data(likelihood_mean(self.likelihood, self._location(z)))
+        return self._as_data(self._decode_reals(z))
+
+    @program
+    def _decode_reals(self, z):
+        return likelihood_mean(self.likelihood, self._location(z))
 
     @program(xla=False)
     def _noisy_decode(self, z, key, start):
@@ -237,6 +242,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
     # What users call.
 
+    @functional
     def elbo(self, x, *, seed=None, batch_size=None):
         """The evidence lower bound of one draw of z for each example, (batch,), in nats.
 
@@ -257,6 +263,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         noise = checks.batch("noise", noise, (self.latent_dimensions,), self.variable_dtype)
         return self._elbo.run((self._data(x), noise))
 
+    @functional
     def log_prob(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """The importance-weighted estimate of log p(x), (batch,), in nats.
 
@@ -331,6 +338,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
         return in_batches(sample, (np.zeros((n,), "int8"),), batch_size, what="samples")
 
+    @functional
     def encode(self, x, context=None, *, mean=True, seed=None, batch_size=None):
         """A latent of `x`, (batch, D): that of the posterior's central noise 0, or a draw.
 
@@ -350,11 +358,16 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
         return in_batches(encode, (self._data(x),), batch_size)
 
-    def decode(self, z, context=None, *, batch_size=None):
-        """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels."""
+    @functional
+    def decode(self, z, context=None, *, batch_size=None, discrete=True):
+        """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels.
+
+        `discrete=False` gives pixels before they are rounded, which have a gradient with respect to `z`.
+        """
         self._check_no_context(context)
         z = checks.batch("z", z, (self.latent_dimensions,), self.variable_dtype)
-        return in_batches(lambda _, z: self._decode.run((z,)), (z,), batch_size)
+        decode = self._decode if discrete else self._decode_reals
+        return in_batches(lambda _, z: decode.run((z,)), (z,), batch_size)
 
     def reconstruct(self, x, *, mean=True, seed=None, batch_size=None):
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""

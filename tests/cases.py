@@ -11,6 +11,7 @@ from flowzoo.layers import (
     Chain,
     CheckerboardCoupling,
     Coupling,
+    Dequantize,
     DiagonalScaling,
     FactorOut,
     Invert,
@@ -135,6 +136,7 @@ LAYERS = {
     "logit": (lambda: Logit(0.05), (4,), True),
     "rescale": (lambda: Rescale(-3.0, 1.0), (2, 2, 1), False),
     "reshape": (lambda: Reshape((6,)), (3, 2, 1), False),
+    "dequantize, without noise": (lambda: Dequantize(32, step=8), (2, 2, 1), False),
     "TFP Sigmoid": (lambda: TFPBijector("Sigmoid", {"low": -0.5, "high": 1.5}), (3,), True),
     "TFP Permute": (lambda: TFPBijector("Permute", {"permutation": [2, 0, 1]}), (3,), False),
     "TFP SinhArcsinh": (lambda: TFPBijector("SinhArcsinh", {"skewness": 0.3}), (3,), False),
@@ -188,6 +190,15 @@ MODELS = {
     "MAF MoG": lambda **kwargs: flowzoo.MAF(
         **{"event_shape": 3, "autoregressive_layers": 2, "hidden_units": (16,), "components": 3, **kwargs}
     ),
+    "MAF, context network": lambda **kwargs: flowzoo.MAF(
+        **{
+            "event_shape": 3,
+            "autoregressive_layers": 2,
+            "hidden_units": (16,),
+            "context_network": MLP((8,), activation="tanh") if kwargs.get("context_shape") else None,
+            **kwargs,
+        }
+    ),
     "IAF": lambda **kwargs: flowzoo.IAF(
         **{"event_shape": 3, "autoregressive_layers": 2, "hidden_units": (16,), **kwargs}
     ),
@@ -226,6 +237,14 @@ MODELS["NSF, plain, Student-t base"] = lambda **kwargs: flowzoo.NSF(
         **kwargs,
     }
 )
+
+
+def small_images():
+    """A context network, (batch, c) -> (batch, 2, 2, 3)."""
+    return keras.Sequential(
+        [keras.layers.Dense(12, "tanh", name="dense"), keras.layers.Reshape((2, 2, 3))], name="small_images"
+    )
+
 
 # The same for flows of images; all take uint8 pixels.
 IMAGE_MODELS = {
@@ -276,8 +295,28 @@ IMAGE_MODELS = {
             **kwargs,
         }
     ),
+    "Glow, conditional on images": lambda **kwargs: flowzoo.Glow(
+        **{
+            "event_shape": (8, 8, 3),
+            "levels": 3,
+            "steps": 1,
+            "hidden_channels": 8,
+            "context_shape": (8, 8, 1),
+            **kwargs,
+        }
+    ),
     "RealNVP": lambda **kwargs: flowzoo.RealNVP(
         **{"event_shape": (4, 4, 3), "hidden_channels": 4, "blocks": 1, **kwargs}
+    ),
+    "RealNVP, conditional on images of a network": lambda **kwargs: flowzoo.RealNVP(
+        **{
+            "event_shape": (4, 4, 1),
+            "hidden_channels": 4,
+            "blocks": 1,
+            "context_shape": (3,),
+            "context_network": small_images(),
+            **kwargs,
+        }
     ),
     "RealNVP, conditional, batch normalization": lambda **kwargs: flowzoo.RealNVP(
         **{

@@ -16,6 +16,7 @@ SERVED = {
     "MAF, conditional": lambda: MODELS["MAF"](autoregressive_layers=2, context_shape=2),
     "NICE": lambda: flowzoo.NICE(event_shape=(4, 4, 1), hidden_units=(16,)),
     "Glow": lambda: IMAGE_MODELS["Glow"](steps=1),
+    "Glow, conditional on images": IMAGE_MODELS["Glow, conditional on images"],
     "Glow, classes": lambda: IMAGE_MODELS["Glow, classes"](dequantization="variational"),
     "VAE": VAES["two flows, discretized logistic"],
 }
@@ -116,7 +117,7 @@ def test_onnx_agrees_with_the_flow(tmp_path):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("onnxruntime")
     expected = {}
-    for model in ("MAF, conditional", "NICE", "Glow, classes"):
+    for model in ("MAF, conditional", "NICE", "Glow, classes", "Glow, conditional on images"):
         flow = SERVED[model]()
         perturb(flow, scale=0.2)
         flow.export(tmp_path / model, format="onnx", verbose=False)

@@ -22,8 +22,23 @@ def context_for(model, n):
     return np.arange(n) % 10 if model.context_shape == () else data_for(model.context_shape, n=n, seed=1)
 
 
-def flat(context):
-    return None if context is None else ops.convert_to_tensor(context.reshape(len(context), -1), "float32")
+def seen(model, context):
+    """What the layers of the model see of a context."""
+    return None if context is None else model._seen_context(ops.convert_to_tensor(context, "float32"))
+
+
+def gradient_of(function, z):
+    """The gradient, as an array, of a function of one tensor."""
+    if backend.name == "jax":
+        import jax
+
+        return np.asarray(jax.grad(function)(z))
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        value = function(z)
+    return numpy(tape.gradient(value, z))
 
 
 @pytest.fixture(params=IMAGE_MODELS)
@@ -47,7 +62,7 @@ def test_images_have_one_flat_latent_that_decodes_to_them(case):
 
 def test_reals_come_back_both_ways(case):
     model, _, context = case
-    layers, context = model.flow_layers[:-1], flat(context)
+    layers, context = model.flow_layers[:-1], seen(model, context)
     chain = Chain(layers)
     bins = model.flow_layers[-1].bins
     reals = bins * data_for(model.event_shape, unit=True)
@@ -68,7 +83,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
     log_prob = numpy(model.log_prob(x, context, seed=0))
     base = numpy(model.base_distribution.log_prob(model.encode(x, context, seed=0)))
     # The Jacobian at the dequantised image, which the layers but the last bring back from the latent.
-    chain, context = Chain(model.flow_layers[:-1]), flat(context)
+    chain, context = Chain(model.flow_layers[:-1]), seen(model, context)
     z, log_dets = model.inverse_and_log_dets(x, None if context is None else case[2], seed=0)
     reals = numpy(chain.forward_and_log_det(ops.reshape(z, (-1, *model.latent_shape)), context)[0])
     part = None if context is None else context[:1]
@@ -79,7 +94,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
-    assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
+    assert len(model.weights) == sum(len(layer.weights) for layer in model.layers)
     check_gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
 
 
@@ -89,6 +104,66 @@ def test_bits_per_dim_through_the_tfp_distribution(case):
     bits = numpy(model.bits_per_dim(x, context, seed=3))
     log_prob = model.distribution.log_prob(x.astype("float32"), seed=3, **keywords)
     np.testing.assert_allclose(numpy(bits_per_dim(log_prob, model.dimensions)), bits, rtol=1e-5)
+
+
+def test_the_bijector_maps_latents_to_real_images_and_back(case):
+    model, x, context = case
+    keywords = {} if context is None else {"context": context}
+    z = 0.5 * data_for((model.dimensions,), seed=2)
+    real, log_det = model.bijector.forward_and_log_det(z, **keywords)
+    back, inverse_log_det = model.bijector.inverse_and_log_det(real, **keywords)
+    np.testing.assert_allclose(numpy(back), z, atol=2e-3)
+    np.testing.assert_allclose(numpy(inverse_log_det), -numpy(log_det), rtol=1e-5, atol=0.02)
+    part = {name: value[:1] for name, value in keywords.items()}
+    expected = jacobian_log_det(lambda v: model.bijector.forward(v, **part), z[:1])
+    np.testing.assert_allclose(numpy(log_det)[:1], expected, rtol=1e-5, atol=0.01)
+    # A whole pixel is the middle of the reals that round to it.
+    again = model.bijector.forward(model.bijector.inverse(x.astype("float32"), **keywords), **keywords)
+    np.testing.assert_allclose(numpy(again), x, atol=0.02)
+
+
+def test_real_images_round_to_the_pixels_and_have_a_gradient(case):
+    model, x, context = case
+    z = ops.convert_to_tensor(numpy(model.encode(x, context, seed=0)))
+    whole, real = model.decode(z, context), model.decode(z, context, discrete=False)
+    step = 8 if getattr(model, "bits", None) == 5 else 1
+    np.testing.assert_array_equal(step * np.floor((numpy(real) + 0.5) / step), numpy(whole))
+    assert numpy(real).dtype == np.float32
+    np.testing.assert_array_equal(numpy(model.decode(keras.Variable(z), context)), numpy(whole))
+    drawn = model.sample(3, None if context is None else context[:3], seed=1, discrete=False)
+    assert np.any(numpy(drawn) % 1)
+
+    def distance(z):
+        return ops.sum(ops.square(model.decode(z, context, discrete=False) - 100.0)) / 255.0**2
+
+    gradient = gradient_of(distance, z)
+    assert np.isfinite(gradient).all()
+    moved = [float(distance(z + sign * 1e-3 * gradient / np.linalg.norm(gradient))) for sign in (1, -1)]
+    np.testing.assert_allclose((moved[0] - moved[1]) / 2e-3, np.linalg.norm(gradient), rtol=0.02)
+
+
+def test_the_tfp_distribution_is_one_of_whole_pixels(case):
+    model, _, context = case
+    keywords = {} if context is None else {"context": context}
+    images = numpy(model.distribution.sample(len(case[1]), seed=backend.random_key(1), **keywords))
+    step = 8 if getattr(model, "bits", None) == 5 else 1
+    if context is not None:
+        images = images[0]
+    np.testing.assert_array_equal(images % step, 0)
+    assert images.min() >= 0
+    assert images.max() <= 255
+
+
+@pytest.mark.parametrize("step", [1, 8])
+def test_samples_of_the_tfp_distribution_come_with_the_density_of_pixels(step):
+    bins = 256 // step
+    flow = flowzoo.Flow([Rescale(bins / 13, bins / 2), Dequantize(bins, step=step)], event_shape=(4, 4, 1))
+    key = backend.random_key(1)
+    images, log_prob = flow.distribution.experimental_sample_and_log_prob(1000, seed=key)
+    np.testing.assert_array_equal(numpy(images) % step, 0)
+    again = flow.log_prob(images, seed=0)
+    entropy = 16 * (0.5 * np.log(2 * np.pi * np.e) + np.log(bins / 13))
+    np.testing.assert_allclose([-numpy(log_prob).mean(), -numpy(again).mean()], entropy, atol=0.6)
 
 
 def test_fit_lowers_the_loss_and_samples_are_images(case):
@@ -216,7 +291,7 @@ def test_variational_noise_has_the_density_that_it_claims():
         part = ((noise > low) & (noise < high)).all(axis=(1, 2, 3))
         np.testing.assert_allclose((weights * part).mean(), (high - low) ** 2, rtol=0.03)
         assert abs(part.mean() - (high - low) ** 2) > 0.002  # and yet q is not uniform
-    np.testing.assert_array_equal(numpy(layer.forward_and_log_det(z)[0]), x)
+    np.testing.assert_array_equal(numpy(layer.whole(layer.forward_and_log_det(z)[0])), x)
 
 
 def test_probabilities_of_all_images_sum_to_one_at_most():

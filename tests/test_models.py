@@ -45,7 +45,7 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
-    assert len(model.weights) == sum(len(layer.weights) for layer in model.flow_layers)
+    assert len(model.weights) == sum(len(layer.weights) for layer in model.layers)
     assert model.trainable_weights
     check_gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
 

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import checks, transformers
+from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
 
@@ -91,9 +92,11 @@ class MaskedAutoregressive(FlowLayer):
         if self.periodic:
             angles = np.isin(np.arange(x_shape[-1]), self.periodic)
             self.transformer = self.transformer.with_angles(angles)
-        self.made.build(x_shape, context_shape)
+        flat = None if context_shape is None else (None, context_channels(x_shape, context_shape))
+        self.made.build(x_shape, flat)
 
     def inverse_and_log_det(self, x, context=None):
+        context = None if context is None else context_at(x, context)
         parameters = ops.cast(self.made(x, context), x.dtype)
         z, log_det = self.transformer.inverse(x, parameters)
         return z, ops.sum(log_det, axis=-1)
@@ -103,6 +106,7 @@ class MaskedAutoregressive(FlowLayer):
             transformer = self.transformer.at(dimension) if self.periodic else self.transformer
             return transformer.forward(value, parameters)
 
+        context = None if context is None else context_at(z, context)
         return self.made.solve(transform, z, context)
 
     def get_config(self):

@@ -36,7 +36,7 @@ class ClassPrior(FlowLayer):
         self.transformer = Affine(log_scale_bound)
 
     def build(self, x_shape, context_shape=None):
-        if context_shape is None or context_shape[-1] != 1:
+        if context_shape is None or tuple(context_shape[1:]) != (1,):
             raise ValueError(
                 f"ClassPrior needs the label as context, of shape (batch, 1); got {context_shape}."
             )

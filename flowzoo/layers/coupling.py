@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import checks, transformers
+from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.networks.mlp import MLP
@@ -22,7 +23,8 @@ class Coupling(FlowLayer):
 
     The head, a layer that starts at zero, turns the network's features into the parameters of the
     transformer t. Each runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's
-    channel-wise mask, and a context joins the passing half as constant channels.
+    channel-wise mask. A context joins the passing half: a flat one as constant channels, an image as
+    channels in the height and width of that half, see `flowzoo.layers.context.context_at`.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
@@ -85,8 +87,8 @@ class Coupling(FlowLayer):
             self.head = keras.layers.Dense(
                 outputs, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
             )
-        if context_shape is not None and self.use_context:
-            passing += context_shape[-1]
+        if self.use_context:
+            passing += context_channels(x_shape, context_shape)
         network_shape = (*x_shape[:-1], passing)
         if not self.network.built:
             self.network.build(network_shape)
@@ -117,7 +119,7 @@ class Coupling(FlowLayer):
     def _parameters(self, passing, context):
         inputs = angle_features(passing, self.angles) if self.periodic else passing
         if context is not None and self.use_context:
-            inputs = ops.concatenate([inputs, spread(context, passing)], axis=-1)
+            inputs = ops.concatenate([inputs, context_at(passing, context)], axis=-1)
         return ops.cast(self.head(self.network(inputs)), passing.dtype)
 
     def forward_and_log_det(self, z, context=None):
@@ -148,14 +150,6 @@ class Coupling(FlowLayer):
 
     def named_parts(self):
         return {"network": self.network, "head": self.head}
-
-
-def spread(context, values):
-    """A context (batch, c) at every place of images `values`; one that is an image already stays."""
-    if len(context.shape) == len(values.shape):
-        return context
-    context = ops.reshape(context, (-1, *[1] * (len(values.shape) - 2), context.shape[-1]))
-    return ops.broadcast_to(context, (*ops.shape(values)[:-1], context.shape[-1]))
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")

@@ -20,9 +20,13 @@ class Dequantize(FlowLayer):
     The noise u, of Uniform[0, 1), is an argument of the pass. The flow draws it, from the middles of 256
     equal parts, so that z keeps a distance from the next integer and comes back to its own in float32.
     The log-density of z, averaged over u, is a lower bound of the log-probability of the integer, and
-    log_det = 0. Latent to data is `step` times the integer part, held within 0 ... bins - 1. With `step`
-    over 1 the data lose bits first: bins=32, step=8 makes 5-bit images of pixels 0 ... 255, whose density
-    is that of the 5 bits.
+    log_det = 0. With `step` over 1 the data lose bits first: bins=32, step=8 makes 5-bit images of pixels
+    0 ... 255, whose density is that of the 5 bits.
+
+    Latent to data it gives real images, x = step * z - 1/2, of which an integer is the middle of its unit,
+    and data to latent without noise it undoes that: this is a bijection, whose log_det is that of `step`.
+    `whole` gives the integers of real images: `step` times floor(z), held within 0 ... bins - 1. The layer
+    stands at the data end of a flow, which does so when it decodes.
 
     References:
         A note on the evaluation of generative models (Theis et al., 2015, arXiv:1511.01844)
@@ -35,8 +39,11 @@ class Dequantize(FlowLayer):
     Example:
         >>> layer = flowzoo.layers.Dequantize(256)
         >>> layer.build((None, 2))
-        >>> z, _ = layer.inverse_and_log_det(keras.ops.array([[0.0, 255.0]]))
-        >>> keras.ops.convert_to_numpy(layer.forward_and_log_det(z)[0]).tolist()
+        >>> x, noise = keras.ops.array([[0.0, 255.0]]), keras.ops.array([[0.25, 0.75]])
+        >>> real, _ = layer.forward_and_log_det(layer.inverse_and_log_det(x, None, noise)[0])
+        >>> keras.ops.convert_to_numpy(real).tolist()
+        [[-0.25, 255.25]]
+        >>> keras.ops.convert_to_numpy(layer.whole(real)).tolist()
         [[0.0, 255.0]]
     """
 
@@ -47,13 +54,19 @@ class Dequantize(FlowLayer):
 
     def build(self, x_shape, context_shape=None):
         self.noise_shape = tuple(x_shape[1:])
+        self.log_volume = math.prod(self.noise_shape) * math.log(self.step)  # of one value's reals, in nats
 
     def forward_and_log_det(self, z, context=None):
-        return self.step * ops.clip(ops.floor(z), 0, self.bins - 1), self.per_example(0.0, z)
+        return self.step * z - 0.5, self.per_example(self.log_volume, z)
 
     def inverse_and_log_det(self, x, context=None, noise=None):
-        noise = 0.5 * ops.ones_like(x) if noise is None else noise
+        if noise is None:
+            return (x + 0.5) / self.step, self.per_example(-self.log_volume, x)
         return self._integers(x) + noise, self.per_example(0.0, x)
+
+    def whole(self, x):
+        """The integers, as floats, of real images."""
+        return self.step * ops.clip(self._integers(x + 0.5), 0, self.bins - 1)
 
     def _integers(self, x):
         return ops.floor(x / self.step)
@@ -124,8 +137,10 @@ class VariationalDequantize(Dequantize):
         self.chain.build(x_shape, x_shape)
 
     def inverse_and_log_det(self, x, context=None, noise=None):
+        if noise is None:
+            return super().inverse_and_log_det(x)
         integers = self._integers(x)
-        uniform = 0.5 * ops.ones_like(x) if noise is None else ops.clip(noise, 1e-6, 1 - 1e-6)
+        uniform = ops.clip(noise, 1e-6, 1 - 1e-6)
         start = ops.log(uniform) - ops.log(1 - uniform)
         seen = 2 * integers / self.bins - 1
         logits, log_det = self.chain(start, seen, forward=True, log_det=True)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowzoo.layers.chain import Chain
+from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.transformers import Affine
@@ -19,8 +20,9 @@ class FactorOut(FlowLayer):
 
     With `learned_prior`, mean and s are what a convolution that starts at zero makes of the kept
     half: the half that leaves is Gaussian given what goes on, as in Glow, and log_det gains
-    -sum(s), data to latent. Without it mean = s = 0: it is standard Gaussian, as in RealNVP. Nested
-    in `flow_layers`, FactorOut layers make one flat latent of all scales, the finest first.
+    -sum(s), data to latent; a context that is an image is seen beside that half. Without `learned_prior`
+    mean = s = 0: it is standard Gaussian, as in RealNVP. Nested in `flow_layers`, FactorOut layers make
+    one flat latent of all scales, the finest first.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.6
@@ -59,22 +61,26 @@ class FactorOut(FlowLayer):
         self.prior = None
         if self.learned_prior:
             self.prior = ZeroConv2D(2 * self.left_shape[-1], dtype=self.dtype_policy, name="prior")
-            self.prior.build(kept_shape)
+            seen = context_channels(kept_shape, context_shape) if _is_image(context_shape) else 0
+            self.prior.build((*kept_shape[:-1], self.kept + seen))
         self.chain.build(kept_shape, context_shape)
 
     @property
     def noise_shape(self):
         return self.chain.noise_shape
 
-    def _prior_parameters(self, kept):
-        return ops.cast(self.prior(kept), kept.dtype)
+    def _prior_parameters(self, kept, context):
+        seen = kept
+        if context is not None and _is_image(context.shape):
+            seen = ops.concatenate([kept, context_at(kept, context)], axis=-1)
+        return ops.cast(self.prior(seen), kept.dtype)
 
     def forward_and_log_det(self, z, context=None):
         left = ops.reshape(z[:, : self.left_size], (-1, *self.left_shape))
         rest = ops.reshape(z[:, self.left_size :], (-1, *self.chain.latent_shape))
         kept, log_det = self.chain(rest, context, forward=True, log_det=True)
         if self.prior is not None:
-            left, of_left = self.transformer.forward(left, self._prior_parameters(kept))
+            left, of_left = self.transformer.forward(left, self._prior_parameters(kept, context))
             log_det = log_det + sum_event(of_left)
         return ops.concatenate([kept, left], axis=-1), log_det
 
@@ -82,7 +88,7 @@ class FactorOut(FlowLayer):
         kept, left = x[..., : self.kept], x[..., self.kept :]
         rest, log_det = self.chain(kept, context, noise, log_det=True)
         if self.prior is not None:
-            left, of_left = self.transformer.inverse(left, self._prior_parameters(kept))
+            left, of_left = self.transformer.inverse(left, self._prior_parameters(kept, context))
             log_det = log_det + sum_event(of_left)
         z = ops.concatenate(
             [
@@ -124,3 +130,7 @@ class FactorOut(FlowLayer):
     def named_parts(self):
         prior = {} if self.prior is None else {"prior": self.prior}
         return prior | {str(place): layer for place, layer in enumerate(self.chain.flow_layers)}
+
+
+def _is_image(context_shape):
+    return context_shape is not None and len(context_shape) == 4

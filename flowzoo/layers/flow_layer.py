@@ -23,7 +23,9 @@ class FlowLayer(keras.layers.Layer):
     `compute_output_shape`, which maps the data shape to the latent shape; one whose weights start from
     data, `needs_initialization` and `initialize`. A layer whose way from data to latent is random says
     in `noise_shape` how many numbers of Uniform[0, 1) it wants for each example, and takes them as a
-    third argument, `inverse_and_log_det(x, context=None, noise=None)`; without them it takes 1/2 for all.
+    third argument, `inverse_and_log_det(x, context=None, noise=None)`; without them it takes x for real.
+    A context is flat, (batch, c), or, in a flow of images, an image of whatever size the user gives:
+    `flowzoo.layers.context.context_at` brings it to the places of a layer's values.
 
     As a Keras layer, `layer(x, context)` is z; `forward=True` goes from latent to data, `log_det=True`
     gives the log-determinant too, and `training=True` tells the networks within.

@@ -14,9 +14,9 @@ from flowzoo.layers import (
     InvertibleLinear,
     Squeeze,
 )
-from flowzoo.models.arguments import PerLevel, Shape
+from flowzoo.models.arguments import Network, PerLevel, Shape
 from flowzoo.models.parts import image_data_end, image_shape
-from flowzoo.models.sizes import ABSURD, MOST_LEVELS, glow_size, size_of, sizes
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, glow_size, size_of, sizes
 from flowzoo.networks import ConvNet
 
 COUPLINGS = ("affine", "additive", "spline", "mixture_of_logistics")
@@ -57,7 +57,10 @@ class Glow(Flow):
             as 1, keeps single strange images from exploding early in the training of many steps.
         remat: whether training keeps each coupling's input alone, and makes the activations of its
             network again in the backward pass: less memory for more time.
-        context_shape: shape of one example's context, for p(x | c); not with classes.
+        context_shape: shape of one example's context, for p(x | c); not with classes. One that is an image,
+            (H, W, C), is seen in the height and width of every scale, by couplings and learned priors.
+        context_network: a Keras layer in front of the context, trained with the flow, or None; not with
+            classes, either.
 
     Example:
         >>> flow = flowzoo.Glow(event_shape=(8, 8, 3), levels=2, steps=2, hidden_channels=16)
@@ -85,15 +88,17 @@ class Glow(Flow):
         log_scale_bound: float = 2.0,
         remat: bool = False,
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         **kwargs,
     ):
         image_shape(event_shape, levels)
         steps = steps_by_level(steps, levels)
         if classes is not None:
             checks.positive_integer("classes", classes)
-            if context_shape:
+            if context_shape or context_network is not None:
                 raise ValueError(
-                    "Give classes or context_shape, not both: with classes, the label is the context."
+                    "Give classes or context_shape (and context_network), not both: with classes, the label "
+                    "is the context."
                 )
             context_shape = ()
         policy = kwargs.get("dtype")
@@ -111,7 +116,13 @@ class Glow(Flow):
         layers += image_data_end(
             alpha=alpha, centered=alpha is None, bits=bits, dequantization=dequantization, dtype=policy
         )
-        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=event_shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            **kwargs,
+        )
         self.levels = levels
         self.steps = steps
         self.hidden_channels = hidden_channels
@@ -174,7 +185,7 @@ class Glow(Flow):
         if len(sizes(event_shape)) != 3 or levels > MOST_LEVELS:
             return ABSURD
         channels = sizes(event_shape)[-1] * 2 ** (levels + 1)
-        inputs = 2 * channels + size_of(context_shape)
+        inputs = 2 * channels + context_size(context_shape)
         depth, weights = glow_size(levels, steps, hidden_channels, inputs, channels)
         return depth, weights + size_of(event_shape) * (classes or 0)
 

@@ -5,7 +5,7 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import Invert
-from flowzoo.models.arguments import Shape, Whole
+from flowzoo.models.arguments import Network, Shape, Whole
 from flowzoo.models.maf import autoregressive_stack
 from flowzoo.models.parts import flat_data_end
 from flowzoo.models.sizes import dense_size, size_of
@@ -35,6 +35,7 @@ class IAF(Flow):
         forget_bias: of the gates; 1 or 2 in the paper.
         alpha: of the logit, for images.
         context_shape: shape of one example's context, for p(x | c).
+        context_network: a Keras layer in front of the context, trained with the flow, or None.
         seed: integer that draws the random orders.
 
     Example:
@@ -56,6 +57,7 @@ class IAF(Flow):
         forget_bias: float = 1.0,
         alpha: float | None = 0.05,
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         seed: Whole | None = None,
         **kwargs,
     ):
@@ -75,7 +77,13 @@ class IAF(Flow):
         )
         layers = [Invert(layer, dtype=policy) for layer in layers]
         layers += flat_data_end(event_shape, alpha)
-        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=event_shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            **kwargs,
+        )
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation

@@ -5,7 +5,7 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import MaskedAutoregressive
-from flowzoo.models.arguments import Shape, Whole
+from flowzoo.models.arguments import Network, Shape, Whole
 from flowzoo.models.parts import flat_data_end, normalization_layer
 from flowzoo.models.sizes import dense_size, size_of
 
@@ -38,6 +38,7 @@ class MAF(Flow):
         remat: whether training keeps each autoregressive layer's input alone, and makes the
             activations of its MADE again in the backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c).
+        context_network: a Keras layer in front of the context, trained with the flow, or None.
         seed: integer that draws the random orders.
 
     Example:
@@ -60,6 +61,7 @@ class MAF(Flow):
         alpha: float | None = 1e-6,
         remat: bool = False,
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         seed: Whole | None = None,
         **kwargs,
     ):
@@ -77,7 +79,13 @@ class MAF(Flow):
             dtype=policy,
         )
         layers += flat_data_end(event_shape, alpha)
-        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=event_shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            **kwargs,
+        )
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation

@@ -5,7 +5,7 @@ import keras
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import AdditiveCoupling, DiagonalScaling, Permutation
-from flowzoo.models.arguments import Shape
+from flowzoo.models.arguments import Network, Shape
 from flowzoo.models.parts import flat_data_end
 from flowzoo.models.sizes import dense_size, size_of
 from flowzoo.networks import MLP
@@ -30,6 +30,7 @@ class NICE(Flow):
         dropout: rate of dropout in the couplings' networks, in training alone.
         base: "logistic" as the paper for natural images and MNIST, or "normal".
         context_shape: shape of one example's context, for p(x | c).
+        context_network: a Keras layer in front of the context, trained with the flow, or None.
 
     Example:
         >>> flow = flowzoo.NICE(event_shape=4, hidden_units=(32,))
@@ -47,6 +48,7 @@ class NICE(Flow):
         dropout: float = 0.0,
         base: str = "logistic",
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         **kwargs,
     ):
         couplings = checks.positive_integer("couplings", couplings)
@@ -56,7 +58,14 @@ class NICE(Flow):
             network = MLP(hidden_units, activation=activation, dropout=dropout, dtype=policy)
             layers.append(AdditiveCoupling(network, swap=i % 2 == 1, dtype=policy))
         layers += [Permutation("even_odd", dtype=policy), *flat_data_end(event_shape)]
-        super().__init__(layers, event_shape=event_shape, context_shape=context_shape, base=base, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=event_shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            base=base,
+            **kwargs,
+        )
         self.couplings = couplings
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation

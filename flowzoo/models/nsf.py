@@ -6,11 +6,11 @@ import numpy as np
 from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import Coupling, InvertibleLinear, Permutation
-from flowzoo.models.arguments import PerLevel, Places, Shape, Whole
+from flowzoo.models.arguments import Network, PerLevel, Places, Shape, Whole
 from flowzoo.models.glow import glow_layers, steps_by_level
 from flowzoo.models.maf import autoregressive_stack
 from flowzoo.models.parts import flat_data_end, for_form, image_data_end, image_shape
-from flowzoo.models.sizes import ABSURD, MOST_LEVELS, dense_size, glow_size, size_of, sizes
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, dense_size, glow_size, size_of, sizes
 from flowzoo.networks import MLP, ResidualMLP, ResNet
 from flowzoo.transformers import RationalQuadraticSpline
 
@@ -64,6 +64,7 @@ class NSF(Flow):
         remat: whether training keeps each spline layer's input alone, and makes the rest again in the
             backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c).
+        context_network: a Keras layer in front of the context, trained with the flow, or None.
         seed: integer that draws the linear maps, or permutations, of vectors.
 
     Example:
@@ -95,6 +96,7 @@ class NSF(Flow):
         base: str = "normal",
         remat: bool = False,
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         seed: Whole | None = None,
         **kwargs,
     ):
@@ -131,7 +133,14 @@ class NSF(Flow):
             seed=seed,
             dtype=kwargs.get("dtype"),
         )
-        super().__init__(layers, event_shape=shape, context_shape=context_shape, base=latent_base, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            base=latent_base,
+            **kwargs,
+        )
         for name, value in given.items():
             setattr(self, name, value)
         self.autoregressive = bool(autoregressive)
@@ -162,7 +171,7 @@ class NSF(Flow):
         **others,
     ):
         """About how many layers with weights, and weights, these arguments make."""
-        size, context = size_of(event_shape), size_of(context_shape)
+        size, context = size_of(event_shape), context_size(context_shape)
         if len(sizes(event_shape)) != 3:
             spline_layers = spline_layers or FOR_VECTORS["spline_layers"]
             hidden_units = hidden_units or FOR_VECTORS["hidden_units"]

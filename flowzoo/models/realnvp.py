@@ -5,9 +5,9 @@ import keras
 from flowzoo import checks, transformers
 from flowzoo.flow import Flow
 from flowzoo.layers import CheckerboardCoupling, Coupling, FactorOut, Permutation, Squeeze
-from flowzoo.models.arguments import Shape
+from flowzoo.models.arguments import Network, Shape
 from flowzoo.models.parts import flat_data_end, for_form, image_data_end, image_shape, normalization_layer
-from flowzoo.models.sizes import ABSURD, MOST_LEVELS, dense_size, size_of, sizes
+from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, dense_size, size_of, sizes
 from flowzoo.networks import MLP, ResNet
 
 COUPLINGS = ("affine", "spline", "mixture_of_logistics")
@@ -63,7 +63,9 @@ class RealNVP(Flow):
         base: "normal" or "logistic".
         remat: whether training keeps each coupling's input alone, and makes the activations of its
             network again in the backward pass: less memory for more time.
-        context_shape: shape of one example's context, for p(x | c).
+        context_shape: shape of one example's context, for p(x | c). For images (H, W, C), a context that is
+            an image is seen in the height and width of every scale.
+        context_network: a Keras layer in front of the context, trained with the flow, or None.
 
     Example:
         >>> flow = flowzoo.RealNVP(event_shape=2, couplings=4, context_shape=10)
@@ -97,6 +99,7 @@ class RealNVP(Flow):
         base: str = "normal",
         remat: bool = False,
         context_shape: Shape | None = None,
+        context_network: Network | None = None,
         **kwargs,
     ):
         shape = checks.shape("event_shape", event_shape)
@@ -163,7 +166,14 @@ class RealNVP(Flow):
 
         make = image_layers if len(shape) == 3 else vector_layers
         layers = make(**{name: value for name, value in sizes.items() if value is not None})
-        super().__init__(layers, event_shape=shape, context_shape=context_shape, base=base, **kwargs)
+        super().__init__(
+            layers,
+            event_shape=shape,
+            context_shape=context_shape,
+            context_network=context_network,
+            base=base,
+            **kwargs,
+        )
         for name, value in sizes.items():
             setattr(self, name, value)
         self.activation = activation
@@ -219,4 +229,6 @@ class RealNVP(Flow):
         channels = sizes(event_shape)[-1] * 2 ** (levels + 1)
         width = (hidden_channels or FOR_IMAGES["hidden_channels"]) * 2 ** (levels - 1)
         depth = 6 * levels * blocks
-        return depth, depth * (18 * width**2 + 9 * width * (2 * channels + context) // blocks)
+        return depth, depth * (
+            18 * width**2 + 9 * width * (2 * channels + context_size(context_shape)) // blocks
+        )

@@ -27,6 +27,16 @@ def size_of(shape):
     return math.prod(sizes(shape or 1))
 
 
+def context_size(shape):
+    """How many numbers of a context each place of an image flow sees: an image is squeezed once.
+
+    Example:
+        >>> context_size((32, 32, 3)), context_size((10,)), context_size(None)
+        (12, 10, 1)
+    """
+    return 4 * shape[-1] if len(sizes(shape)) == 3 else size_of(shape)
+
+
 def dense_size(depth, hidden_units, inputs, outputs):
     """Layers and weights of `depth` dense networks from `inputs` to `outputs` numbers.
 

@@ -6,6 +6,7 @@ import re
 from flowzoo import models
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.kinds import fits
+from flowzoo.registry.networks import LAYERS, OWN, network_size, trusted
 
 MOST_LAYERS = 1024
 MOST_WEIGHTS = 2**31
@@ -19,7 +20,11 @@ def build(facts):
     """
     check_config(facts)
     try:
-        return getattr(models, facts["class"])(**facts["config"], name=re.sub(r"\W", "_", facts["name"]))
+        name = re.sub(r"\W", "_", facts["name"])
+        config = {**facts["config"], "name": name}
+        if config.get("context_network") is not None:
+            config["context_network"] = trusted(config["context_network"])
+        return getattr(models, facts["class"]).from_config(config)
     except Exception as error:  # whatever a strange value makes Keras raise
         raise RegistryError(
             f"{facts['class']} cannot be built from the config of {facts['name']}: {error}"
@@ -42,6 +47,11 @@ def check_config(facts):
                 f"Model {name!r} gives {facts['class']} an argument {key!r}, which it does not take; it "
                 f"takes {', '.join(known)}."
             )
+        if key == "context_network" and not fits(parameters[key].annotation, value):
+            raise RegistryError(
+                f"The context_network of model {name!r} is not of the kind that the zoo stores: a layer of "
+                f"{', '.join(sorted((*LAYERS, *OWN)))}, or a keras.Sequential of these. flow.save stores any."
+            )
         if not fits(parameters[key].annotation, value):
             raise RegistryError(
                 f"Model {name!r} gives {facts['class']} {key}={value!r}, which is of a wrong type or size."
@@ -50,6 +60,9 @@ def check_config(facts):
         raise RegistryError(f"Model {name!r} lacks 'event_shape' in its config.")
     full = {key: parameter.default for key, parameter in parameters.items()} | config
     layers, weights = model_class.estimated_size(**{key: full[key] for key in known})
+    if config.get("context_network") is not None:
+        network = _network_size(name, config)
+        layers, weights = layers + network[0], weights + network[1]
     most = MOST_WEIGHTS
     if "weights" in facts:  # a weight takes two bytes at least, and the estimate may be some times too high
         most = min(most, max(5 * 10**7, 4 * facts["weights"]["bytes"]))
@@ -58,3 +71,10 @@ def check_config(facts):
             f"Model {name!r} would be absurdly large: about {layers:,} layers and {weights:,} weights, where "
             f"at most {MOST_LAYERS:,} and {most:,} are expected."
         )
+
+
+def _network_size(name, config):
+    try:
+        return network_size(config["context_network"], config.get("context_shape") or ())
+    except Exception as error:  # whatever a strange value makes Keras raise
+        raise RegistryError(f"The context_network of model {name!r} cannot be built: {error}") from error

@@ -4,7 +4,8 @@ import re
 import types
 import typing
 
-from flowzoo.models.arguments import PerLevel, Places, Whole
+from flowzoo.models.arguments import Network, PerLevel, Places, Whole
+from flowzoo.registry.networks import is_network
 
 LARGEST_INTEGER = 2**16
 LARGEST_NUMBER = 1000
@@ -47,6 +48,7 @@ CHECKS = {
         and len(value) <= MOST_PLACES
         and all(type(each) is int and 0 <= each < LARGEST_INTEGER for each in value)
     ),
+    Network: is_network,
     PerLevel: lambda value: (
         isinstance(value, list)
         and 0 < len(value) <= MOST_LEVELS
