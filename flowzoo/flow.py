@@ -12,6 +12,7 @@ from flowzoo.base import BASES, base_distribution, base_sample
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
+from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
@@ -382,18 +383,20 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     # Keras.
 
     def get_config(self):
-        """The constructor's arguments, which every model keeps as attributes of the same names."""
+        """The constructor's arguments, kept as attributes of the same names, and which layers are frozen."""
         config = constructor_arguments(self)
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
     def from_config(cls, config):
+        config = dict(config)
+        frozen = config.pop("frozen", {})
         if "flow_layers" in config:
             layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
-            config = {**config, "flow_layers": layers}
-        return cls(**config)
+            config["flow_layers"] = layers
+        return freeze_layers(cls(**config), frozen)
 
     def __repr__(self):
         rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]

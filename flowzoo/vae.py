@@ -11,6 +11,7 @@ from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
+from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_mean
 from flowzoo.metrics import bits_per_dim
@@ -440,25 +441,26 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     # Keras.
 
     def get_config(self):
-        """The constructor's arguments, networks and flows as Keras serializes them."""
+        """The constructor's arguments, networks and flows as Keras serializes them, and what is frozen."""
         config = {
             name: keras.saving.serialize_keras_object(value)
             if isinstance(value, keras.layers.Layer)
             else value
             for name, value in constructor_arguments(self).items()
         }
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
     def from_config(cls, config):
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict) and name != "dtype"
-                else value
-                for name, value in config.items()
-            }
-        )
+        config = dict(config)
+        frozen = config.pop("frozen", {})
+        arguments = {
+            name: keras.saving.deserialize_keras_object(value)
+            if isinstance(value, dict) and name != "dtype"
+            else value
+            for name, value in config.items()
+        }
+        return freeze_layers(cls(**arguments), frozen)
 
     def __repr__(self):
         rows = [

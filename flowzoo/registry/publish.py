@@ -59,7 +59,9 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
     known = {key: value for key, value in known.items() if key not in OF_WEIGHTS}
     config = {
-        key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
+        key: value
+        for key, value in flow.get_config().items()
+        if key not in ("name", "trainable", "dtype", "frozen")
     }
     name = facts.get("name") or known.get("name") or folder.resolve().name
     facts = {
