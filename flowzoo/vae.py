@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas
+from flowzoo import backend, checks, replicas, values
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
@@ -418,24 +418,25 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     # Checks of input.
 
     def _data(self, x):
+        x = checks.array("x", x, self.event_shape)
         self._check_values(x)
-        return checks.batch("x", x, self.event_shape, self.variable_dtype)
-
-    def _check_arrays(self, inputs):
-        super()._check_arrays(inputs)
-        self._check_values(inputs)
+        return checks.cast("x", x, self.variable_dtype)
 
     def _check_values(self, x):
         """Refuses data that the likelihood does not know, where their values can be seen."""
-        if self.likelihood == "gaussian" or ops.is_tensor(x) or x is None:
+        x = values.seen(x)
+        if x is None:
             return
-        x = np.asarray(x)
-        high = 1 if self.likelihood == "bernoulli" else 255
-        if x.dtype.kind in "buif" and x.size and (x.min() < 0 or x.max() > high):
-            hint = " flowzoo.datasets.binarize makes them of pixels." if high == 1 else ""
-            raise ValueError(
-                f"The likelihood {self.likelihood!r} takes values from 0 to {high}; x has values from "
-                f"{x.min()} to {x.max()}.{hint}"
+        if self.is_image_flow:
+            values.check_pixels("x", x, model=self.name, whole=self.likelihood == "discretized_logistic")
+        elif self.likelihood == "bernoulli":
+            values.check_within(
+                "x",
+                x,
+                model="The likelihood 'bernoulli'",
+                low=0,
+                high=1,
+                hint=" flowzoo.datasets.binarize makes them of pixels.",
             )
 
     # Keras.

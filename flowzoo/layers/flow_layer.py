@@ -24,6 +24,8 @@ class FlowLayer(keras.layers.Layer):
     data, `needs_initialization` and `initialize`. A layer whose way from data to latent is random says
     in `noise_shape` how many numbers of Uniform[0, 1) it wants for each example, and takes them as a
     third argument, `inverse_and_log_det(x, context=None, noise=None)`; without them it takes 1/2 for all.
+    One that does not make every number says in `outside` which it does not; there the density is 0, so
+    that data to latent log_det is -inf, and z that of some other data.
 
     As a Keras layer, `layer(x, context)` is z; `forward=True` goes from latent to data, `log_det=True`
     gives the log-determinant too, and `training=True` tells the networks within.
@@ -74,6 +76,9 @@ class FlowLayer(keras.layers.Layer):
     def initialize(self, x, context=None, noise=None):
         """Sets weights that start from data, given one batch at the layer's data side."""
 
+    def outside(self, x):
+        """Where `x` lies outside of what the layer makes, (batch, ...); None where nothing does."""
+
     def call(self, x, context=None, noise=None, forward=False, log_det=False, remat=None, training=False):
         if self.remat if remat is None else remat:
             result = rematerialize(self, x, context, noise, forward=forward, training=training)
@@ -90,8 +95,8 @@ class FlowLayer(keras.layers.Layer):
         return {**super().get_config(), "remat": self.remat}
 
     def per_example(self, log_det, values):
-        """A log-determinant that is the same for all examples, as a tensor of shape (batch,)."""
-        log_det = ops.cast(log_det, self.variable_dtype)
+        """A log-determinant that is the same for all examples, as a tensor (batch,) of their precision."""
+        log_det = ops.cast(log_det, keras.backend.result_type(values.dtype, "float32"))
         return ops.broadcast_to(log_det, (ops.shape(values)[0],))
 
     def bijector(self):
