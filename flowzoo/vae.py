@@ -238,14 +238,16 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
     # What users call.
 
-    def elbo(self, x, *, seed=None, batch_size=None):
+    def elbo(self, x, context=None, *, seed=None, batch_size=None):
         """The evidence lower bound of one draw of z for each example, (batch,), in nats.
 
         Arguments:
             x: (batch, *event_shape).
+            context: None, as for every unconditional flow.
             seed: draws z: an integer, a `keras.random.SeedGenerator` or a key of the backend.
             batch_size: how many examples are computed at a time, None for all at once.
         """
+        self._check_no_context(context)
         key = self._key(seed)
 
         def elbo(start, x):
@@ -258,7 +260,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         noise = checks.batch("noise", noise, (self.latent_dimensions,), self.variable_dtype)
         return self._elbo.run((self._data(x), noise))
 
-    def log_prob(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def log_prob(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """The importance-weighted estimate of log p(x), (batch,), in nats.
 
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
@@ -271,10 +273,12 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
         Arguments:
             x: (batch, *event_shape).
+            context: None, as for every unconditional flow.
             num_importance_samples: K.
             seed: draws the z_k: an integer, a `keras.random.SeedGenerator` or a key of the backend.
             batch_size: how many examples are computed at a time, 2,000 at most.
         """
+        self._check_no_context(context)
         x = self._data(x)
         count = checks.positive_integer("num_importance_samples", num_importance_samples)
         size = min(checks.positive_integer("batch_size", batch_size), DECODINGS)
@@ -295,10 +299,10 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             total = self._log_weights.run((x, total, noise, *posterior), (used, among))
         return total
 
-    def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def bits_per_dim(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """-log_prob / (D ln 2), (batch,), by the importance-weighted estimate."""
         log_prob = self.log_prob(
-            x, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
+            x, context, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
         )
         return bits_per_dim(log_prob, self.dimensions)
 
@@ -357,9 +361,9 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         z = checks.batch("z", z, (self.latent_dimensions,), self.variable_dtype)
         return in_batches(lambda _, z: self._decode.run((z,)), (z,), batch_size)
 
-    def reconstruct(self, x, *, mean=True, seed=None, batch_size=None):
+    def reconstruct(self, x, context=None, *, mean=True, seed=None, batch_size=None):
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
-        z = self.encode(x, mean=mean, seed=seed, batch_size=batch_size)
+        z = self.encode(x, context, mean=mean, seed=seed, batch_size=batch_size)
         return self.decode(z, batch_size=batch_size)
 
     @property

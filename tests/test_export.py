@@ -16,7 +16,7 @@ SERVED = {
     "MAF, conditional": lambda: MODELS["MAF"](autoregressive_layers=2, context_shape=2),
     "NICE": lambda: flowzoo.NICE(event_shape=(4, 4, 1), hidden_units=(16,)),
     "Glow": lambda: IMAGE_MODELS["Glow"](steps=1),
-    "Glow, classes": lambda: IMAGE_MODELS["Glow, classes"](dequantization="variational"),
+    "Glow, classes": lambda: IMAGE_MODELS["Glow, classes"](dequantization="variational", alpha=0.05),
     "VAE": VAES["two flows, discretized logistic"],
 }
 

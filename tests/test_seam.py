@@ -50,7 +50,7 @@ def test_the_same_tensor_has_a_new_density_once_the_weights_change(name):
     x, z = (ops.convert_to_tensor(data_for((3,), seed=seed)) for seed in (0, 1))
     held, bijector = flow.distribution, flow.bijector
     around = tfb.Chain([tfb.Shift(ops.convert_to_tensor([1.0, 2.0, 3.0])), bijector])
-    layer = flow.flow_layers[-1].bijector()
+    layer = flow.flow_layers[-1].bijector
     views = {
         "fresh distribution": lambda: flow.distribution.log_prob(x),
         "held distribution": lambda: held.log_prob(x),

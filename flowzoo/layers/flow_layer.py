@@ -99,8 +99,9 @@ class FlowLayer(keras.layers.Layer):
         log_det = ops.cast(log_det, keras.backend.result_type(values.dtype, "float32"))
         return ops.broadcast_to(log_det, (ops.shape(values)[0],))
 
+    @property
     def bijector(self):
-        """This built layer as a TFP bijector, latent to data."""
+        """This built layer as a `tfb.Bijector`, latent to data; held, it follows the layer's weights."""
         shapes = self.get_build_config()
         data_shape = tuple(
             shapes["input_shape"] if "input_shape" in shapes else shapes["shapes_dict"]["x_shape"]
