@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas
+from flowzoo import backend, checks, replicas, values
 from flowzoo.metrics import bits_per_dim
 
 
@@ -152,7 +152,8 @@ class MaximumLikelihood(keras.Model):
         if self.context_shape is not None:
             x, context = inputs
             checks.array("context", context, self.context_shape)
-        x = checks.array("x", x, self.event_shape)
+        given = values.seen(x)
+        x = checks.array("x", x if given is None else given, self.event_shape)
         self._check_values(x)
         self._check_training_values(x)
 

@@ -38,7 +38,7 @@ def seen(value):
 
 
 def value_range(x):
-    """The `Range` of an array that has no NaN.
+    """The `Range` of an array; NaN if it has any.
 
     Example:
         >>> value_range(np.array([0.0, 2.5]))
@@ -46,9 +46,16 @@ def value_range(x):
     """
     low, high, whole = np.inf, -np.inf, True
     for part in _pieces(x):
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
+        low, high = float(np.minimum(low, part.min())), float(np.maximum(high, part.max()))
         whole = whole and (part.dtype.kind != "f" or bool((part == np.rint(part)).all()))
     return Range(low, high, whole)
+
+
+def _finite_range(name, x):
+    found = value_range(x)
+    if not np.isfinite([found.low, found.high]).all():
+        raise ValueError(f"{name} has NaN or infinite values; remove or replace them first.")
+    return found
 
 
 def _pieces(x):
@@ -65,7 +72,7 @@ def check_pixels(name, x, *, model, bins=256, step=1, whole=True):
 
     Arguments:
         name: of the argument.
-        x: array (n, ...) of numbers without NaN.
+        x: array (n, ...) of numbers.
         model: name of the model that takes them.
         bins, step: as in `flowzoo.layers.Dequantize`.
         whole: False for a model that takes all numbers of that range, which then may not all be within
@@ -75,7 +82,7 @@ def check_pixels(name, x, *, model, bins=256, step=1, whole=True):
     Warns: UserWarning if x holds 0 and 1 alone, or 0 and the highest alone of a flow that drops bits.
     """
     top = bins * step - 1
-    found = value_range(x)
+    found = _finite_range(name, x)
     boolean = x.dtype == bool and top > 1
     fractions = not found.whole and (whole or found.high <= 1)
     if boolean or found.low < 0 or found.high > top or fractions:
@@ -131,7 +138,7 @@ def _looks_like(x, found, name, top):
 
 def check_within(name, x, *, model, low, high, hint=""):
     """Refuses an array of numbers, not all of which lie from `low` to `high`."""
-    found = value_range(x)
+    found = _finite_range(name, x)
     if found.low < low or found.high > high:
         raise ValueError(
             f"{model} takes values from {low} to {high}; {name} has values from {found.low:g} to "

@@ -80,6 +80,19 @@ def test_the_first_batch_of_any_data_is_looked_at(kind):
     flow.fit(batches_of(kind, pixels(SHAPE)), verbose=0)
 
 
+def test_nan_in_the_first_batch_of_a_vector_flow_is_refused():
+    flow = flowzoo.RealNVP(event_shape=2, couplings=2)
+    flow.compile(optimizer="adam")
+    batches = flowzoo.datasets.Batches([[1.0, np.nan], [0.0, 1.0]])
+    for x in (
+        batches,
+        ((ops.convert_to_tensor(batches.x),) for _ in range(2)),
+        ops.convert_to_tensor(batches.x),
+    ):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            flow.fit(x, verbose=0)
+
+
 def test_compiled_code_sees_no_values_and_still_runs():
     flow = image_flow()
     if backend.name == "jax":
