@@ -72,12 +72,15 @@ class MaximumLikelihood(keras.Model):
             x = (batch for batch in itertools.chain([first], x))
         else:
             first = next(iter(x))
-        if not _is_arrays(x) and _is_arrays(first):
+        whole = all(
+            hasattr(part, "__array__") for part in keras.tree.flatten(first)
+        )  # not in replicas' parts
+        if whole and not _is_arrays(x):
             self._check_arrays(self._packed(first)[0])
         if needed:
             inputs = self._packed(replicas.first_batch(first))[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
-        if _is_arrays(first):
+        if whole:
             self._check_start(self._packed(first)[0])
         return x
 
