@@ -98,6 +98,11 @@ def fold_in(key, number):
     return tf.random.fold_in(tf.cast(key, "int32"), number)
 
 
+def later_key(key, number):
+    """Another key for each integer `number`, that of seed + number where `key` is an integer seed's."""
+    return key + np.array([number, 0], KEY_DTYPE)
+
+
 def key_for(purpose, key, start=0):
     """The key of what is drawn for one of `PURPOSES`, and for the batch that starts at `start`.
 

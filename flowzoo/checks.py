@@ -43,15 +43,52 @@ def choice(name, value, choices):
     return value
 
 
+def one_dtype(model):
+    """Refuses a built model that claims another precision than its weights, or the backend, have."""
+    dtype = model.variable_dtype
+    if dtype == "float64" and keras.backend.standardize_dtype(ops.zeros((), dtype).dtype) != dtype:
+        raise ValueError(
+            f"{model.name} has dtype 'float64', which JAX computes only where the environment variable "
+            "JAX_ENABLE_X64 is 1 before Python starts."
+        )
+    others = [w for w in model.weights if keras.backend.is_float_dtype(w.dtype) and w.dtype != dtype]
+    if others:
+        raise ValueError(
+            f"{model.name} has dtype {dtype!r}, but {len(others)} of its weights, {others[0].path} among "
+            f"them, have {others[0].dtype!r}. Build its layers, and the networks in them, with "
+            f"dtype={dtype!r} too, or all of them after keras.config.set_floatx({dtype!r})."
+        )
+
+
 def batch(name, value, event_shape, dtype):
     """`value` as an array or tensor of shape (batch, *event_shape) and floating dtype; see `array`."""
+    return cast(name, array(name, value, event_shape), dtype)
+
+
+def cast(name, value, dtype):
+    """An array or tensor in a floating dtype; ValueError for numbers that are too large for it."""
     if isinstance(value, keras.KerasTensor):
         raise TypeError(
             f"{name} is symbolic. In functional models call the flow, flow(x), or its log_prob, "
             "bits_per_dim, encode or decode; other methods take no symbolic tensors."
         )
-    value = array(name, value, event_shape)
-    return ops.cast(value, dtype) if ops.is_tensor(value) else value.astype(dtype, copy=False)
+    if ops.is_tensor(value):
+        return ops.cast(value, dtype)
+    fits(name, value, dtype)
+    return value.astype(dtype, copy=False)
+
+
+def fits(name, value, dtype):
+    """Refuses an array of finite numbers, some of which are infinite in a floating dtype."""
+    largest = np.finfo(dtype).max
+    if value.dtype.kind != "f" or np.finfo(value.dtype).max <= largest:
+        return
+    for extreme in (value.min(), value.max()):
+        if abs(extreme) > largest:
+            raise ValueError(
+                f"{name} has values up to {extreme:.3g}, but the largest {dtype} is {largest:.3g}. Give them "
+                "in another unit, or build the model with dtype='float64'."
+            )
 
 
 def array(name, value, event_shape):

@@ -7,17 +7,19 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas, variational
+from flowzoo import backend, checks, replicas, values, variational
 from flowzoo.base import BASES, base_distribution, base_sample
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
+from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import Published
+from flowzoo.support import check_support
 from flowzoo.symbolic import functional
 
 
@@ -48,7 +50,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     A flow whose last layer (the data end) is `flowzoo.layers.Dequantize` is an image flow: it
     takes integers, its samples are uint8, and `fit` reports `bits_per_dim`.
 
-    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or does not fit.
+    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or does not fit, also
+        in dtype: a flow of float64 has layers, and networks in them, of dtype="float64".
 
     Example:
         >>> layers = [
@@ -97,6 +100,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             return
         self.seen_context_shape = self._built_context_shape()
         self.chain.build((None, *self.event_shape), self.seen_context_shape)
+        checks.one_dtype(self)
         self.latent_shape = self.chain.latent_shape
         if any(isinstance(layer, Dequantize) for layer in self.flow_layers[:-1]):
             raise ValueError("A Dequantize layer must be the last of the flow layers, at the data end.")
@@ -323,13 +327,20 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     @functional
     def encode(self, x, context=None, *, seed=None, batch_size=None):
-        """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
+        """The latent of `x`: (batch, *event_shape) -> (batch, D).
+
+        Raises: ValueError also for data that no latent gives, see `flowzoo.layers.FlowLayer.outside`; within
+            compiled code, where they are not seen, they get the latent of others.
+        """
         key = self._noise_key(seed)
 
         def encode(start, x, context):
             return self._inverse.run((x, context, self._drawn_noise(key, start, x)))[0]
 
-        return in_batches(encode, self._examples(x, context), batch_size)
+        examples = self._examples(x, context)
+        if (given := values.seen(examples[0])) is not None:
+            check_support(self, given)
+        return in_batches(encode, examples, batch_size)
 
     @functional
     def decode(self, z, context=None, *, batch_size=None, discrete=True):
@@ -457,8 +468,37 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def _examples(self, x, context=None):
         """x and context, checked and of the flow's floating dtype."""
-        x = checks.batch("x", x, self.event_shape, self.variable_dtype)
-        return x, self._context(context)
+        x = checks.array("x", x, self.event_shape)
+        self._check_values(x)
+        return checks.cast("x", x, self.variable_dtype), self._context(context)
+
+    def _check_values(self, x):
+        """Refuses pixels that are none, where values can be seen."""
+        if self.is_image_flow and (x := values.seen(x)) is not None:
+            layer = self.flow_layers[-1]
+            values.check_pixels("x", x, model=self.name, bins=layer.bins, step=layer.step)
+
+    def _check_training_values(self, x):
+        """Refuses training data without a density, and warns of those that a flow of reals takes badly."""
+        if self.is_image_flow or (x := values.seen(x)) is None:
+            return
+        checks.fits("x", x, self.variable_dtype)
+        check_support(self, x)
+        values.warn_of_integers("x", x, model=self.name)
+        values.warn_of_coarse_columns("x", x, self.variable_dtype, model=self.name)
+
+    def _check_start(self, inputs):
+        if self.base != "uniform":
+            return
+        z = self.encode(*(inputs if self.context_shape is not None else [inputs]))
+        low, high = float(ops.min(z)), float(ops.max(z))
+        if not 0 <= low <= high < 1:
+            raise ValueError(
+                f"The base 'uniform' of {self.name} has latents in [0, 1), but those of the first batch lie "
+                f"from {low:.3g} to {high:.3g}. There the density is 0 and has no gradient, so that no "
+                "training brings them in. Use base='logistic', the same but for a sigmoid, or 'normal'; or "
+                "let the layers map the data into the unit interval."
+            )
 
     def _checked_network(self, network):
         if network is None:
@@ -482,23 +522,24 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     # Keras.
 
     def get_config(self):
-        """The constructor's arguments, which every model keeps as attributes of the same names."""
+        """The constructor's arguments, kept as attributes of the same names, and which layers are frozen."""
         config = constructor_arguments(self)
         if self.context_network is not None:
             config["context_network"] = keras.saving.serialize_keras_object(self.context_network)
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
     def from_config(cls, config):
+        config = dict(config)
+        frozen = config.pop("frozen", {})
         if "flow_layers" in config:
             layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
-            config = {**config, "flow_layers": layers}
+            config["flow_layers"] = layers
         if config.get("context_network") is not None:
-            network = keras.saving.deserialize_keras_object(config["context_network"])
-            config = {**config, "context_network": network}
-        return cls(**config)
+            config["context_network"] = keras.saving.deserialize_keras_object(config["context_network"])
+        return freeze_layers(cls(**config), frozen)
 
     def __repr__(self):
         rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas
+from flowzoo import backend, checks, replicas, values
 from flowzoo.metrics import bits_per_dim
 
 
@@ -57,7 +57,7 @@ class MaximumLikelihood(keras.Model):
         here, which fails where their sizes differ."""
 
     def _initialize_from(self, x, y, batch_size):
-        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
+        """Checks the data, or their first batch, and initializes from it; gives them back, nothing lost."""
         if x is None:
             raise ValueError("fit needs data: x is None.")
         needed = self.needs_initialization
@@ -65,8 +65,6 @@ class MaximumLikelihood(keras.Model):
             data = (x,) if y is None else (x, y)
             self._check_arrays(self._packed(data)[0])
             first = keras.tree.map_structure(lambda a: a[:batch_size], data)
-        elif not needed:
-            return x
         elif isinstance(x, keras.utils.PyDataset):
             first = x[0]
         elif hasattr(x, "__next__"):
@@ -74,9 +72,16 @@ class MaximumLikelihood(keras.Model):
             x = (batch for batch in itertools.chain([first], x))
         else:
             first = next(iter(x))
+        whole = all(
+            hasattr(part, "__array__") for part in keras.tree.flatten(first)
+        )  # not in replicas' parts
+        if whole and not _is_arrays(x):
+            self._check_arrays(self._packed(first)[0])
         if needed:
             inputs = self._packed(replicas.first_batch(first))[0]
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
+        if whole:
+            self._check_start(self._packed(first)[0])
         return x
 
     @property
@@ -146,11 +151,20 @@ class MaximumLikelihood(keras.Model):
         return inputs, None, sample_weight
 
     def _check_arrays(self, inputs):
-        if self.context_shape is None:
-            checks.array("x", inputs, self.event_shape)
-        else:
-            checks.array("x", inputs[0], self.event_shape)
-            checks.array("context", inputs[1], self.context_shape)
+        x = inputs
+        if self.context_shape is not None:
+            x, context = inputs
+            checks.array("context", context, self.context_shape)
+        given = values.seen(x)
+        x = checks.array("x", x if given is None else given, self.event_shape)
+        self._check_values(x)
+        self._check_training_values(x)
+
+    def _check_training_values(self, x):
+        """For a model that does not take all values that it computes with."""
+
+    def _check_start(self, inputs):
+        """For a model that can find out from its first batch that training is in vain."""
 
 
 def _is_arrays(x):

@@ -59,7 +59,9 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
     known = {key: value for key, value in known.items() if key not in OF_WEIGHTS}
     config = {
-        key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
+        key: value
+        for key, value in flow.get_config().items()
+        if key not in ("name", "trainable", "dtype", "frozen")
     }
     name = facts.get("name") or known.get("name") or folder.resolve().name
     facts = {
@@ -147,11 +149,11 @@ def draw_latent_space(flow, folder, facts):
     a, b = (flow.sample(6, temperature=temperature, seed=seed) for seed in (1, 2))
     write_atomically(
         folder / "interpolations.png",
-        lambda path: plots.interpolation_strips(flow, a, b, steps=10, path=path),
+        lambda path: plots.interpolation_strips(flow, a, b, steps=10, seed=0, path=path),
     )
     strengths = np.linspace(-STRENGTH, STRENGTH, 7)
     faces = flow.sample(4, temperature=temperature, seed=3)
-    rows = [flow.manipulate(faces, direction, strengths) for direction in decoded(facts).values()]
+    rows = [flow.manipulate(faces, direction, strengths, seed=0) for direction in decoded(facts).values()]
     images = ops.reshape(ops.stack(rows), (-1, *flow.event_shape))
     write_atomically(
         folder / "attributes.png",

@@ -27,7 +27,7 @@ def measure_on_test_split(model, data, data_dir=None, progress=None):
     if data.get("binarize"):
         x = binarize(x)
     options = {key: data[key] for key in ("importance_samples",) if key in data}
-    found = model.measure(x, context, progress=progress, **options)
+    found = model.measure(x, context, seed=0, progress=progress, **options)
     if data["name"] in TOY_DENSITIES:
         found["entropy"] = TOY_DENSITIES[data["name"]]().entropy()
     return {"split": data["test"], **found}
