@@ -342,7 +342,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             batch_size: how many examples are computed at a time, None for all at once.
         """
         self._check_no_context(context)
-        key = backend.random_key(0) if mean else self._key(seed)
+        key = self._key(seed, draws=not mean)
 
         def encode(start, x):
             noise = self._drawn_noise(key, start, one_each(x), 0.0 if mean else 1.0)
@@ -417,20 +417,16 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     # Checks of input.
 
     def _data(self, x):
+        x = checks.array("x", x, self.event_shape)
         self._check_values(x)
-        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+        return checks.floating(x, self.variable_dtype)
 
-    def _check_arrays(self, inputs):
-        super()._check_arrays(inputs)
-        self._check_values(inputs)
-
-    def _check_values(self, x):
+    def _check_values(self, x, context=None):
         """Refuses data that the likelihood does not know, where their values can be seen."""
-        if self.likelihood == "gaussian" or ops.is_tensor(x) or x is None:
+        if self.likelihood == "gaussian" or ops.is_tensor(x):
             return
-        x = np.asarray(x)
         high = 1 if self.likelihood == "bernoulli" else 255
-        if x.dtype.kind in "buif" and x.size and (x.min() < 0 or x.max() > high):
+        if x.min() < 0 or x.max() > high:
             hint = " flowzoo.datasets.binarize makes them of pixels." if high == 1 else ""
             raise ValueError(
                 f"The likelihood {self.likelihood!r} takes values from 0 to {high}; x has values from "
