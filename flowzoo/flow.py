@@ -29,6 +29,30 @@ def constructor_arguments(model):
     return {name: getattr(model, name) for name in sorted(names)}
 
 
+def broadcast(name, values, context):
+    """Values (batch, ...) and their context, of which one example stands for as many as the other has."""
+    if context is None:
+        return values, None
+    n, contexts = values.shape[0], context.shape[0]
+    if contexts == 1:
+        return values, _repeated(context, ops.shape(values)[0] if n is None else n)
+    if n == 1:
+        return _repeated(values, ops.shape(context)[0] if contexts is None else contexts), context
+    if None not in (n, contexts) and n != contexts:
+        raise ValueError(
+            f"{name} has {n} examples, but context has {contexts} examples: give as many, or one of either."
+        )
+    return values, context
+
+
+def _repeated(values, n):
+    """One example (1, ...) as (n, ...); n of them as they are."""
+    if values.shape[0] != 1:
+        return values
+    shape = (n, *values.shape[1:])
+    return ops.broadcast_to(values, shape) if ops.is_tensor(values) else np.broadcast_to(values, shape)
+
+
 @keras.saving.register_keras_serializable(package="flowzoo")
 class Flow(Levels, Exported, Published, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
@@ -312,17 +336,21 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             discrete: False for the real images of an image flow, as in `decode`.
         """
         n = checks.positive_integer("n", n)
-        if context is not None and self.context_shape is not None:
-            context = context if ops.is_tensor(context) else np.asarray(context)
-            if tuple(context.shape) == self.context_shape:
-                context = ops.broadcast_to(context, (n, *self.context_shape))
+        context = self._context(context)
+        if context is not None:
+            if context.shape[0] not in (None, 1, n):
+                raise ValueError(
+                    f"context has {context.shape[0]} examples, but n is {n}. Give n of them, or one for all; "
+                    "for k samples of each, np.repeat(context, k, axis=0)."
+                )
+            context = _repeated(context, n)
         key, temperature = self._key(seed), self._temperatures(temperature)
 
         def sample(start, count, context):
             z = self._latents.run((count,), (key, np.int32(start), temperature))
             return self._decoded(z, context, discrete)
 
-        examples = np.zeros((n,), "int8"), self._context(context, examples=n)
+        examples = np.zeros((n,), "int8"), context
         return in_batches(sample, examples, batch_size, what="samples")
 
     @functional
@@ -362,15 +390,15 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             (True, True)
         """
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
-        context = self._context(context, examples=z.shape[0])
-        return in_batches(lambda _, *batch: self._decoded(*batch, discrete), (z, context), batch_size)
+        examples = broadcast("z", z, self._context(context))
+        return in_batches(lambda _, *batch: self._decoded(*batch, discrete), examples, batch_size)
 
     def _decoded(self, z, context, discrete):
         return (self._decode if discrete else self._decode_reals).run((z, context))
 
     def _noise_key(self, seed):
         """The key of the noise; one that nobody uses where the flow takes none."""
-        return backend.random_key(0) if self.chain.noise_shape is None else self._key(seed)
+        return self._key(seed, draws=self.chain.noise_shape is not None)
 
     def _draw(self, n, temperature, seed):
         """`n` latents, (n, D), from the base times the temperature."""
@@ -426,12 +454,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def call(self, inputs, training=False):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
-        if self.context_shape is None:
-            x, context = self._examples(inputs)
-        elif not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
-            raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
-        else:
-            x, context = self._examples(*inputs)
+        x, context, _ = self._intake.parts(inputs)
+        x, context = self._examples(x, context)
         noise = None
         if self.chain.noise_shape is not None:
             noise = self._noise(x, self._key(None))
@@ -467,16 +491,17 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     # Checks of input.
 
     def _examples(self, x, context=None):
-        """x and context, checked and of the flow's floating dtype."""
-        x = checks.array("x", x, self.event_shape)
-        self._check_values(x)
-        return checks.cast("x", x, self.variable_dtype), self._context(context)
+        """x and context, checked, as many of one as of the other, and of the flow's floating dtype."""
+        x, context = self._checked(x, context)
+        return checks.cast("x", x, self.variable_dtype), context
 
-    def _check_values(self, x):
-        """Refuses pixels that are none, where values can be seen."""
+    def _check_values(self, x, context=None):
+        """Refuses pixels that are none, and contexts that are not known, where values can be seen."""
         if self.is_image_flow and (x := values.seen(x)) is not None:
             layer = self.flow_layers[-1]
             values.check_pixels("x", x, model=self.name, bins=layer.bins, step=layer.step)
+        if context is not None:
+            self._check_context(context)
 
     def _check_training_values(self, x):
         """Refuses training data without a density, and warns of those that a flow of reals takes badly."""
@@ -487,10 +512,10 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         values.warn_of_integers("x", x, model=self.name)
         values.warn_of_coarse_columns("x", x, self.variable_dtype, model=self.name)
 
-    def _check_start(self, inputs):
+    def _check_start(self, x, context=None):
         if self.base != "uniform":
             return
-        z = self.encode(*(inputs if self.context_shape is not None else [inputs]))
+        z = self.encode(x, context)
         low, high = float(ops.min(z)), float(ops.max(z))
         if not 0 <= low <= high < 1:
             raise ValueError(
@@ -509,15 +534,31 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             raise ValueError("context_network needs context_shape, the shape of what goes into it.")
         return network
 
-    def _context(self, context, examples=None):
+    def _checked(self, x, context=None):
+        """The same with x in a dtype of its own."""
+        x = checks.array("x", x, self.event_shape)
+        self._check_values(x)
+        return broadcast("x", x, self._context(context))
+
+    def _context(self, context):
+        """The context, checked: (batch, *context_shape), also where the context of one example is given."""
         if self.context_shape is None:
             if context is not None:
                 raise ValueError(f"{self.name} takes no context; build it with context_shape= to use one.")
             return None
-        context = checks.batch("context", context, self.context_shape, self.variable_dtype)
-        if examples is not None and context.shape[0] not in (None, examples):
-            raise ValueError(f"context has {context.shape[0]} examples, but there are {examples} of z.")
-        return context
+        context = checks.numbers("context", context)
+        if getattr(context.shape, "rank", 0) is not None and tuple(context.shape) == self.context_shape:
+            context = context[None]
+        context = checks.array("context", context, self.context_shape)
+        self._check_context(context)
+        return checks.cast("context", context, self.variable_dtype)
+
+    def _check_values(self, x, context=None):
+        if context is not None:
+            self._check_context(context)
+
+    def _check_context(self, context):
+        """Refuses a checked context of values that the flow does not know."""
 
     # Keras.
 

@@ -11,7 +11,8 @@ class LatentSpace:
     """Interpolation and attributes: a part of every model with `encode` and `decode`.
 
     Examples that are given or returned have shape (..., *event_shape), latents (..., D) with D =
-    `latent_dimensions`; a context, for conditional flows, has the shape that both take.
+    `latent_dimensions`; a context, for conditional flows, has the shape that both take. A seed is an
+    integer, a `keras.random.SeedGenerator` or a key of the backend.
     """
 
     def _temperatures(self, temperature):
@@ -43,10 +44,12 @@ class LatentSpace:
         Returns: (steps, *event_shape).
         """
         steps = checks.positive_integer("steps", steps)
-        ends = np.stack([ops.convert_to_numpy(a), ops.convert_to_numpy(b)])
-        z = self.encode(ends, self._repeated(context, 2), seed=seed)
+        ends = np.stack(
+            [ops.convert_to_numpy(checks.numbers(name, end)) for name, end in (("a", a), ("b", b))]
+        )
+        z = self.encode(ends, context, seed=seed)
         t = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
-        return self.decode((1 - t) * z[:1] + t * z[1:], self._repeated(context, steps))
+        return self.decode((1 - t) * z[:1] + t * z[1:], context)
 
     def attribute_direction(self, positive, negative, *, context=None, batch_size=100, seed=None):
         """The mean latent of examples with an attribute less that of examples without it, (D,).
@@ -78,10 +81,11 @@ class LatentSpace:
 
         The other arguments are those of `attribute_direction`.
         """
-        total, key = np.zeros(self.latent_dimensions), self._key(seed)
+        examples, key = checks.array("examples", examples, self.event_shape), self._key(seed)
+        total = np.zeros(self.latent_dimensions)
         for start in range(0, len(examples), batch_size):
             part = examples[start : start + batch_size]
-            z = self.encode(part, self._repeated(context, len(part)), seed=backend.later_key(key, start))
+            z = self.encode(part, context, seed=backend.later_key(key, start))
             total += ops.convert_to_numpy(z).sum(axis=0)
         return ops.convert_to_tensor(total / len(examples), self.variable_dtype)
 
@@ -111,19 +115,12 @@ class LatentSpace:
         if direction.shape != (self.latent_dimensions,):
             raise ValueError(f"direction must have shape ({self.latent_dimensions},); got {direction.shape}.")
         strengths = np.atleast_1d(np.asarray(strengths, "float32"))
-        z = self.encode(images, self._repeated(context, len(images)), seed=seed, batch_size=batch_size)
+        z = self.encode(images, context, seed=seed, batch_size=batch_size)
         z = ops.convert_to_numpy(z)
         moved = z[:, None] + strengths[:, None] * direction
         moved = moved.reshape(-1, self.latent_dimensions)
-        x = self.decode(moved, self._repeated(context, len(moved)), batch_size=batch_size)
+        x = self.decode(moved, context, batch_size=batch_size)
         return ops.reshape(x, (len(z), len(strengths), *self.event_shape))
-
-    def _repeated(self, context, n):
-        """One example's context `n` times."""
-        if context is None or self.context_shape is None:
-            return context
-        context = np.asarray(ops.convert_to_numpy(context))
-        return np.broadcast_to(context, (n, *self.context_shape)).copy()
 
 
 class Levels(LatentSpace):
@@ -180,7 +177,7 @@ class Levels(LatentSpace):
         """
         if not self.is_image_flow:
             return -self.log_prob(x, context, batch_size=batch_size)
+        x = ops.convert_to_numpy(checks.array("x", x, self.event_shape))
         bits = self.bits_per_dim(x, context, seed=seed, batch_size=batch_size)
         step = self.flow_layers[-1].step
-        of_files = png_bits_per_dim(np.asarray(ops.convert_to_numpy(x)) // step * step)
-        return bits - ops.convert_to_tensor(of_files, bits.dtype)
+        return bits - ops.convert_to_tensor(png_bits_per_dim(x // step * step), bits.dtype)

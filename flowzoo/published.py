@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from flowzoo import backend
+from flowzoo import backend, checks
 from flowzoo.metrics import bits_per_dim, log_likelihoods, psnr
 
 FINGERPRINTED = 8  # inputs
@@ -33,7 +33,7 @@ class Published:
             >>> sorted(flow.measure(np.zeros((3, 4, 4, 1))))
             ['bits_per_dim', 'examples', 'log_likelihood_pixels', 'log_likelihood_unit']
         """
-        key = self._key(seed)
+        (x, context), key = self._checked(x, context), self._key(seed)
 
         def of_part(start, *part):
             if not self.is_image_flow:
@@ -139,7 +139,8 @@ class PublishedVAE(Published):
         Returns: dict with "examples", "importance_samples", "log_likelihood" and "elbo" in nats; for
             pixels also "bits_per_dim", of the log-likelihood, and "psnr" of reconstructions in dB.
         """
-        key = self._key(seed)
+        x, key = checks.array("x", x, self.event_shape), self._key(seed)
+        self._check_no_context(context)
 
         def of_part(start, part, context):
             own = backend.later_key(key, start)

@@ -355,7 +355,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             batch_size: how many examples are computed at a time, None for all at once.
         """
         self._check_no_context(context)
-        key = backend.random_key(0) if mean else self._key(seed)
+        key = self._key(seed, draws=not mean)
 
         def encode(start, x):
             noise = self._drawn_noise(key, start, one_each(x), 0.0 if mean else 1.0)
@@ -439,7 +439,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         self._check_values(x)
         return checks.cast("x", x, self.variable_dtype)
 
-    def _check_values(self, x):
+    def _check_values(self, x, context=None):
         """Refuses data that the likelihood does not know, where their values can be seen."""
         x = values.seen(x)
         if x is None:
