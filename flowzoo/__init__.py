@@ -1,4 +1,18 @@
-"""flowzoo: normalizing flows for Keras 3, trained by `fit`, saved as `.keras`, loaded by name."""
+"""flowzoo: normalizing flows for Keras 3, trained by `fit`, saved as `.keras`, loaded by name.
+
+What holds for every model, `Flow` and `FlowVAE` alike:
+
+- The first arguments of a method are the examples (`x`, latents `z`, or their number `n`) and the context;
+  all others go by keyword.
+- Methods take arrays, tensors and lists, and give tensors of the Keras backend. `predict` and `evaluate` are
+  Keras's own, and give NumPy arrays and numbers; so do the functions of `flowzoo.datasets` and
+  `flowzoo.metrics` that compute outside of the backend, such as `png_bits_per_dim`.
+- What a model has is a property, such as `bijector`, `distribution` and `level_sizes`, which flow layers have
+  under the same names; what it computes is a method.
+- A `seed` is None by default, for the model's own generator, or an integer, a `keras.random.SeedGenerator`
+  or a key of the backend. What is drawn once for good has the seed 0: data (`flowzoo.datasets.binarize`,
+  `Batches`) and the pictures of `flowzoo.callbacks.SampleGrid`.
+"""
 
 import importlib
 from typing import TYPE_CHECKING

@@ -37,6 +37,8 @@ PURPOSES = ("latent", "noise", "likelihood")
 def random_key(seed):
     """A stateless key, an integer tensor (2,), that TFP's `sample(seed=...)` accepts.
 
+    Every method that draws takes such a seed.
+
     Arguments:
         seed: an integer; a scalar integer tensor; a `keras.random.SeedGenerator`, which moves on; or a key
             of the backend, which stays as it is.
@@ -51,15 +53,17 @@ def random_key(seed):
         state = next_state(seed)
         return keras.ops.cast(state, KEY_DTYPE) if keras.ops.is_tensor(state) else state.astype(KEY_DTYPE)
     if isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
-        return np.array([seed % 2**31, 0], KEY_DTYPE)
+        return np.array([int(seed) % 2**31, 0], KEY_DTYPE)
     if name == "jax":
         import jax
 
         if isinstance(seed, jax.Array) and jax.numpy.issubdtype(seed.dtype, jax.dtypes.prng_key):
             return jax.random.key_data(seed)
-    shape = tuple(getattr(seed, "shape", (None,)))
+    shape = tuple(seed.shape) if "int" in str(getattr(seed, "dtype", "")) else None
     if shape == ():
-        seed = keras.ops.cast(seed % 2**31, KEY_DTYPE)
+        if "64" not in str(seed.dtype):
+            seed = keras.ops.cast(seed, "int32")
+        seed = keras.ops.cast(seed & (2**31 - 1), KEY_DTYPE)
         return keras.ops.stack([seed, keras.ops.zeros_like(seed)])
     if shape == (2,):
         return keras.ops.cast(seed, KEY_DTYPE)
@@ -96,6 +100,11 @@ def fold_in(key, number):
     import tensorflow as tf
 
     return tf.random.fold_in(tf.cast(key, "int32"), number)
+
+
+def later_key(key, number):
+    """Another key for each integer `number`, that of seed + number where `key` is an integer seed's."""
+    return key + np.array([number, 0], KEY_DTYPE)
 
 
 def key_for(purpose, key, start=0):

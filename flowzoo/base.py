@@ -24,6 +24,8 @@ class Base(keras.layers.Layer):
     made afresh from the present weights.
     """
 
+    bounded = False  # whether its density is 0 somewhere
+
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
 
@@ -81,6 +83,10 @@ class Standard(Base):
             name: np.flatnonzero(np.broadcast_to(np.array(self.kinds) == name, (self.dimensions,)))
             for name in names
         }
+
+    @property
+    def bounded(self):
+        return bool({"uniform", "circle"} & set(self.places))
 
     def _marginals(self):
         """The distribution of the dimensions of each kind, by its name."""
@@ -235,8 +241,10 @@ class Given(Base):
 NAMED = {"student_t": StudentT, "mixture": GaussianMixture}
 
 
-def get(base):
+def get(base, **kwargs):
     """A `Base` from its name, a tuple of names, its object or config, or a TFP distribution.
+
+    `kwargs`, such as dtype, are for one that is made of names or a distribution.
 
     Raises: ValueError for anything else.
 
@@ -249,12 +257,12 @@ def get(base):
     if isinstance(base, Base):
         return base
     if isinstance(base, tfd.Distribution):
-        return Given(base)
+        return Given(base, **kwargs)
     if isinstance(base, str) and base in NAMED:
-        return NAMED[base]()
+        return NAMED[base](**kwargs)
     if isinstance(base, str) or (isinstance(base, (tuple, list)) and all(isinstance(b, str) for b in base)):
         checks.choice("base", base, [*STANDARD, *NAMED]) if isinstance(base, str) else None
-        return Standard(base)
+        return Standard(base, **kwargs)
     raise ValueError(
         f"base must be one of {', '.join(map(repr, [*STANDARD, *NAMED]))}, a tuple with a name for each "
         f"dimension, a flowzoo.base.Base or a tfd.Distribution; got {base!r}."

@@ -9,7 +9,7 @@ from flowzoo import backend, replicas
 from flowzoo.backend import tfd
 from flowzoo.compiled import program
 from flowzoo.likelihoods import likelihood_distribution
-from flowzoo.maximum_likelihood import MaximumLikelihood
+from flowzoo.maximum_likelihood import MaximumLikelihood, weighted
 from flowzoo.metrics import bits_per_dim
 
 
@@ -22,6 +22,8 @@ class EvidenceLowerBound(MaximumLikelihood):
     steps; it is a weight that does not train, `kl_weight`, so that training which is resumed goes
     on with it. Outside training the loss is the mean of -elbo = kl - reconstruction.
     """
+
+    trains_by = "on the ELBO"
 
     def set_objective(self, free_bits, warmup_steps):
         if free_bits < 0 or warmup_steps < 0:
@@ -118,7 +120,7 @@ class EvidenceLowerBound(MaximumLikelihood):
 
     def call(self, inputs, training=False):
         """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
-        x = self._data(inputs)
+        x = self._data(self._intake.parts(inputs)[0])
         noise = self._noise(x, self._key(None))
         reconstruction, kl = self.terms(x, noise, training=training)
         if training and self.kl_weight is not None:
@@ -126,11 +128,8 @@ class EvidenceLowerBound(MaximumLikelihood):
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if self.loss is not None:
-            raise ValueError("A FlowVAE trains on the ELBO and takes no loss: call compile(optimizer=...).")
-        weight = 1.0 if sample_weight is None else ops.cast(sample_weight, y_pred["kl"].dtype)
-        reconstruction = replicas.global_mean(weight * y_pred["reconstruction"], 0)
-        kl = replicas.global_mean(weight * y_pred["kl"], 0)
+        terms = (weighted(y_pred[term], sample_weight) for term in ("reconstruction", "kl"))
+        reconstruction, kl = (replicas.global_mean(values, 0) for values in terms)
         if training and self.free_bits:
             kl = ops.maximum(kl, self.free_bits)
         if training and self.kl_weight is not None:

@@ -7,18 +7,20 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas, variational
+from flowzoo import backend, checks, replicas, values, variational
 from flowzoo.base import get as get_base
 from flowzoo.base import serialized as serialized_base
 from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
+from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import Published
+from flowzoo.support import check_support
 from flowzoo.symbolic import functional
 
 
@@ -26,6 +28,30 @@ def constructor_arguments(model):
     """What `model` was constructed with, by the attributes of its arguments' names."""
     names = inspect.signature(type(model).__init__).parameters.keys() - {"self", "name", "kwargs"}
     return {name: getattr(model, name) for name in sorted(names)}
+
+
+def broadcast(name, values, context):
+    """Values (batch, ...) and their context, of which one example stands for as many as the other has."""
+    if context is None:
+        return values, None
+    n, contexts = values.shape[0], context.shape[0]
+    if contexts == 1:
+        return values, _repeated(context, ops.shape(values)[0] if n is None else n)
+    if n == 1:
+        return _repeated(values, ops.shape(context)[0] if contexts is None else contexts), context
+    if None not in (n, contexts) and n != contexts:
+        raise ValueError(
+            f"{name} has {n} examples, but context has {contexts} examples: give as many, or one of either."
+        )
+    return values, context
+
+
+def _repeated(values, n):
+    """One example (1, ...) as (n, ...); n of them as they are."""
+    if values.shape[0] != 1:
+        return values
+    shape = (n, *values.shape[1:])
+    return ops.broadcast_to(values, shape) if ops.is_tensor(values) else np.broadcast_to(values, shape)
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -51,7 +77,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     A flow whose last layer (the data end) is `flowzoo.layers.Dequantize` is an image flow: it
     takes integers, its samples are uint8, and `fit` reports `bits_per_dim`.
 
-    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or does not fit.
+    Raises: ValueError if a layer stands twice in the list, is not a flow layer, or does not fit, also
+        in dtype: a flow of float64 has layers, and networks in them, of dtype="float64".
 
     Example:
         >>> layers = [
@@ -86,7 +113,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             context_shape = checks.shape("context_shape", context_shape, scalar=True)
         self.context_shape = context_shape
         self.context_network = self._checked_network(context_network)
-        self.base_layer = get_base(base)
+        self.base_layer = get_base(base, dtype=self.dtype_policy)
         self.base = base if isinstance(base, (str, tuple)) else self.base_layer
         self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
@@ -101,6 +128,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             return
         self.seen_context_shape = self._built_context_shape()
         self.chain.build((None, *self.event_shape), self.seen_context_shape)
+        checks.one_dtype(self)
         self.latent_shape = self.chain.latent_shape
         if any(isinstance(layer, Dequantize) for layer in self.flow_layers[:-1]):
             raise ValueError("A Dequantize layer must be the last of the flow layers, at the data end.")
@@ -315,28 +343,39 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             discrete: False for the real images of an image flow, as in `decode`.
         """
         n = checks.positive_integer("n", n)
-        if context is not None and self.context_shape is not None:
-            context = context if ops.is_tensor(context) else np.asarray(context)
-            if tuple(context.shape) == self.context_shape:
-                context = ops.broadcast_to(context, (n, *self.context_shape))
+        context = self._context(context)
+        if context is not None:
+            if context.shape[0] not in (None, 1, n):
+                raise ValueError(
+                    f"context has {context.shape[0]} examples, but n is {n}. Give n of them, or one for all; "
+                    "for k samples of each, np.repeat(context, k, axis=0)."
+                )
+            context = _repeated(context, n)
         key, temperature = self._key(seed), self._temperatures(temperature)
 
         def sample(start, count, context):
             z = self._latents.run((count,), (key, np.int32(start), temperature))
             return self._decoded(z, context, discrete)
 
-        examples = np.zeros((n,), "int8"), self._context(context, examples=n)
+        examples = np.zeros((n,), "int8"), context
         return in_batches(sample, examples, batch_size, what="samples")
 
     @functional
     def encode(self, x, context=None, *, seed=None, batch_size=None):
-        """The latent of `x`: (batch, *event_shape) -> (batch, D)."""
+        """The latent of `x`: (batch, *event_shape) -> (batch, D).
+
+        Raises: ValueError also for data that no latent gives, see `flowzoo.layers.FlowLayer.outside`; within
+            compiled code, where they are not seen, they get the latent of others.
+        """
         key = self._noise_key(seed)
 
         def encode(start, x, context):
             return self._inverse.run((x, context, self._drawn_noise(key, start, x)))[0]
 
-        return in_batches(encode, self._examples(x, context), batch_size)
+        examples = self._examples(x, context)
+        if (given := values.seen(examples[0])) is not None:
+            check_support(self, given)
+        return in_batches(encode, examples, batch_size)
 
     @functional
     def decode(self, z, context=None, *, batch_size=None, discrete=True):
@@ -358,15 +397,15 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             (True, True)
         """
         z = checks.batch("z", z, (self.dimensions,), self.variable_dtype)
-        context = self._context(context, examples=z.shape[0])
-        return in_batches(lambda _, *batch: self._decoded(*batch, discrete), (z, context), batch_size)
+        examples = broadcast("z", z, self._context(context))
+        return in_batches(lambda _, *batch: self._decoded(*batch, discrete), examples, batch_size)
 
     def _decoded(self, z, context, discrete):
         return (self._decode if discrete else self._decode_reals).run((z, context))
 
     def _noise_key(self, seed):
         """The key of the noise; one that nobody uses where the flow takes none."""
-        return backend.random_key(0) if self.chain.noise_shape is None else self._key(seed)
+        return self._key(seed, draws=self.chain.noise_shape is not None)
 
     def _draw(self, n, temperature, seed):
         """`n` latents, (n, D), from the base times the temperature."""
@@ -422,12 +461,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def call(self, inputs, training=False):
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
-        if self.context_shape is None:
-            x, context = self._examples(inputs)
-        elif not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
-            raise ValueError(f"{self.name} is conditional: give (x, context), not x alone.")
-        else:
-            x, context = self._examples(*inputs)
+        x, context, _ = self._intake.parts(inputs)
+        x, context = self._examples(x, context)
         noise = None
         if self.chain.noise_shape is not None:
             noise = self._noise(x, self._key(None))
@@ -463,9 +498,40 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     # Checks of input.
 
     def _examples(self, x, context=None):
-        """x and context, checked and of the flow's floating dtype."""
-        x = checks.batch("x", x, self.event_shape, self.variable_dtype)
-        return x, self._context(context)
+        """x and context, checked, as many of one as of the other, and of the flow's floating dtype."""
+        x, context = self._checked(x, context)
+        return checks.cast("x", x, self.variable_dtype), context
+
+    def _check_values(self, x, context=None):
+        """Refuses pixels that are none, and contexts that are not known, where values can be seen."""
+        if self.is_image_flow and (x := values.seen(x)) is not None:
+            layer = self.flow_layers[-1]
+            values.check_pixels("x", x, model=self.name, bins=layer.bins, step=layer.step)
+        if context is not None:
+            self._check_context(context)
+
+    def _check_training_values(self, x):
+        """Refuses training data without a density, and warns of those that a flow of reals takes badly."""
+        if self.is_image_flow or (x := values.seen(x)) is None:
+            return
+        checks.fits("x", x, self.variable_dtype)
+        check_support(self, x)
+        values.warn_of_integers("x", x, model=self.name)
+        values.warn_of_coarse_columns("x", x, self.variable_dtype, model=self.name)
+
+    def _check_start(self, x, context=None):
+        if not self.base_layer.bounded:
+            return
+        z = ops.convert_to_numpy(self.encode(x, context))
+        outside = np.isneginf(ops.convert_to_numpy(self.base_layer.log_prob(z)))
+        if outside.any():
+            raise ValueError(
+                f"The base {self.base_layer.describe()!r} of {self.name} is bounded, but of the first batch "
+                f"{outside.sum()} of {len(outside)} latents lie outside; they go from {z.min():.3g} to "
+                f"{z.max():.3g}. There the density is 0 and has no gradient, so that no training brings them "
+                "in. For 'uniform', on [0, 1), use base='logistic', the same but for a sigmoid, or 'normal', or "
+                "let the layers map the data into the unit interval. Angles lie in [-pi, pi)."
+            )
 
     def _checked_network(self, network):
         if network is None:
@@ -476,36 +542,53 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             raise ValueError("context_network needs context_shape, the shape of what goes into it.")
         return network
 
-    def _context(self, context, examples=None):
+    def _checked(self, x, context=None):
+        """The same with x in a dtype of its own."""
+        x = checks.array("x", x, self.event_shape)
+        self._check_values(x)
+        return broadcast("x", x, self._context(context))
+
+    def _context(self, context):
+        """The context, checked: (batch, *context_shape), also where the context of one example is given."""
         if self.context_shape is None:
             if context is not None:
                 raise ValueError(f"{self.name} takes no context; build it with context_shape= to use one.")
             return None
-        context = checks.batch("context", context, self.context_shape, self.variable_dtype)
-        if examples is not None and context.shape[0] not in (None, examples):
-            raise ValueError(f"context has {context.shape[0]} examples, but there are {examples} of z.")
-        return context
+        context = checks.numbers("context", context)
+        if getattr(context.shape, "rank", 0) is not None and tuple(context.shape) == self.context_shape:
+            context = context[None]
+        context = checks.array("context", context, self.context_shape)
+        self._check_context(context)
+        return checks.cast("context", context, self.variable_dtype)
+
+    def _check_values(self, x, context=None):
+        if context is not None:
+            self._check_context(context)
+
+    def _check_context(self, context):
+        """Refuses a checked context of values that the flow does not know."""
 
     # Keras.
 
     def get_config(self):
-        """The constructor's arguments, which every model keeps as attributes of the same names."""
+        """The constructor's arguments, kept as attributes of the same names, and which layers are frozen."""
         config = {**constructor_arguments(self), "base": serialized_base(self.base)}
         if self.context_network is not None:
             config["context_network"] = keras.saving.serialize_keras_object(self.context_network)
         if "flow_layers" in config:
             config["flow_layers"] = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
     def from_config(cls, config):
+        config = dict(config)
+        frozen = config.pop("frozen", {})
         if "flow_layers" in config:
             layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
-            config = {**config, "flow_layers": layers}
+            config["flow_layers"] = layers
         if config.get("context_network") is not None:
-            network = keras.saving.deserialize_keras_object(config["context_network"])
-            config = {**config, "context_network": network}
-        return cls(**config)
+            config["context_network"] = keras.saving.deserialize_keras_object(config["context_network"])
+        return freeze_layers(cls(**config), frozen)
 
     def __repr__(self):
         rows = [f"{type(self).__name__}(event_shape={self.event_shape}, {self.count_params():,} weights)"]

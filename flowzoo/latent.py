@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from flowzoo import checks
+from flowzoo import backend, checks
 from flowzoo.metrics import png_bits_per_dim
 
 
@@ -11,7 +11,8 @@ class LatentSpace:
     """Interpolation and attributes: a part of every model with `encode` and `decode`.
 
     Examples that are given or returned have shape (..., *event_shape), latents (..., D) with D =
-    `latent_dimensions`; a context, for conditional flows, has the shape that both take.
+    `latent_dimensions`; a context, for conditional flows, has the shape that both take. A seed is an
+    integer, a `keras.random.SeedGenerator` or a key of the backend.
     """
 
     def _temperatures(self, temperature):
@@ -38,17 +39,19 @@ class LatentSpace:
             a, b: one example each, of event_shape.
             steps: number of examples, both ends included.
             context: one example's context, for a conditional flow.
-            seed: integer that fixes the dequantisation noise.
+            seed: fixes the dequantisation noise.
 
         Returns: (steps, *event_shape).
         """
         steps = checks.positive_integer("steps", steps)
-        ends = np.stack([ops.convert_to_numpy(a), ops.convert_to_numpy(b)])
-        z = self.encode(ends, self._repeated(context, 2), seed=seed)
+        ends = np.stack(
+            [ops.convert_to_numpy(checks.numbers(name, end)) for name, end in (("a", a), ("b", b))]
+        )
+        z = self.encode(ends, context, seed=seed)
         t = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
-        return self.decode((1 - t) * z[:1] + t * z[1:], self._repeated(context, steps))
+        return self.decode((1 - t) * z[:1] + t * z[1:], context)
 
-    def attribute_direction(self, positive, negative, *, context=None, batch_size=100, seed=0):
+    def attribute_direction(self, positive, negative, *, context=None, batch_size=100, seed=None):
         """The mean latent of examples with an attribute less that of examples without it, (D,).
 
         References:
@@ -59,30 +62,32 @@ class LatentSpace:
             positive, negative: examples with and without it, (n, *event_shape) and (m, *event_shape).
             context: one example's context for all, for a conditional flow.
             batch_size: how many are encoded at a time.
-            seed: integer that fixes the dequantisation noise.
+            seed: fixes the dequantisation noise.
         """
+        key = self._key(seed)
         with_it, without_it = (
             self.mean_latent(
                 checks.array(name, examples, self.event_shape),
                 context=context,
                 batch_size=batch_size,
-                seed=seed,
+                seed=key,
             )
             for name, examples in (("positive", positive), ("negative", negative))
         )
-        return (with_it - without_it).astype("float32")
+        return with_it - without_it
 
-    def mean_latent(self, examples, *, context=None, batch_size=100, seed=0):
-        """The mean latent of examples (n, *event_shape), a float64 array (D,).
+    def mean_latent(self, examples, *, context=None, batch_size=100, seed=None):
+        """The mean latent of examples (n, *event_shape), (D,).
 
         The other arguments are those of `attribute_direction`.
         """
+        examples, key = checks.array("examples", examples, self.event_shape), self._key(seed)
         total = np.zeros(self.latent_dimensions)
         for start in range(0, len(examples), batch_size):
             part = examples[start : start + batch_size]
-            z = self.encode(part, self._repeated(context, len(part)), seed=seed + start)
+            z = self.encode(part, context, seed=backend.later_key(key, start))
             total += ops.convert_to_numpy(z).sum(axis=0)
-        return total / len(examples)
+        return ops.convert_to_tensor(total / len(examples), self.variable_dtype)
 
     def manipulate(
         self,
@@ -91,7 +96,7 @@ class LatentSpace:
         strengths=(-1.0, -0.5, 0.0, 0.5, 1.0),
         *,
         context=None,
-        seed=0,
+        seed=None,
         batch_size=None,
     ):
         """Examples moved along a direction of the latent space: f(f^-1(x) + strength * direction).
@@ -101,7 +106,7 @@ class LatentSpace:
             direction: (D,), as `attribute_direction` gives it.
             strengths: factors of the direction; at 0 the example itself comes back.
             context: one example's context for all, for a conditional flow.
-            seed: integer that fixes the dequantisation noise.
+            seed: fixes the dequantisation noise.
             batch_size: how many examples are computed at a time, None for all at once.
 
         Returns: (n, len(strengths), *event_shape).
@@ -110,19 +115,12 @@ class LatentSpace:
         if direction.shape != (self.latent_dimensions,):
             raise ValueError(f"direction must have shape ({self.latent_dimensions},); got {direction.shape}.")
         strengths = np.atleast_1d(np.asarray(strengths, "float32"))
-        z = self.encode(images, self._repeated(context, len(images)), seed=seed, batch_size=batch_size)
+        z = self.encode(images, context, seed=seed, batch_size=batch_size)
         z = ops.convert_to_numpy(z)
         moved = z[:, None] + strengths[:, None] * direction
         moved = moved.reshape(-1, self.latent_dimensions)
-        x = self.decode(moved, self._repeated(context, len(moved)), batch_size=batch_size)
+        x = self.decode(moved, context, batch_size=batch_size)
         return ops.reshape(x, (len(z), len(strengths), *self.event_shape))
-
-    def _repeated(self, context, n):
-        """One example's context `n` times."""
-        if context is None or self.context_shape is None:
-            return context
-        context = np.asarray(ops.convert_to_numpy(context))
-        return np.broadcast_to(context, (n, *self.context_shape)).copy()
 
 
 class Levels(LatentSpace):
@@ -137,7 +135,9 @@ class Levels(LatentSpace):
         """
         return self.chain.level_sizes
 
-    def reconstruct(self, x, *, resample_levels=(), context=None, temperature=1.0, seed=0, batch_size=None):
+    def reconstruct(
+        self, x, context=None, *, resample_levels=(), temperature=1.0, seed=None, batch_size=None
+    ):
         """Examples with the latents of some levels drawn anew, the others their own.
 
         It shows what each scale holds: with the finest resampled, detail changes; without any,
@@ -145,10 +145,10 @@ class Levels(LatentSpace):
 
         Arguments:
             x: (batch, *event_shape).
-            resample_levels: places in `level_sizes`, 0 the finest.
             context: (batch, *context_shape), for a conditional flow.
+            resample_levels: places in `level_sizes`, 0 the finest.
             temperature: of the new latents.
-            seed: integer that draws them and the dequantisation noise.
+            seed: draws them and the dequantisation noise.
             batch_size: how many examples are computed at a time, None for all at once.
         """
         sizes = self.level_sizes
@@ -157,12 +157,13 @@ class Levels(LatentSpace):
                 f"resample_levels must be from 0 to {len(sizes) - 1}, the levels of {self.name}; "
                 f"got {resample_levels!r}."
             )
-        z = ops.convert_to_numpy(self.encode(x, context, seed=seed, batch_size=batch_size))
-        drawn = ops.convert_to_numpy(self._draw(len(z), temperature, seed))
+        key = self._key(seed)
+        z = ops.convert_to_numpy(self.encode(x, context, seed=key, batch_size=batch_size))
+        drawn = ops.convert_to_numpy(self._draw(len(z), temperature, key))
         anew = np.repeat(np.isin(np.arange(len(sizes)), resample_levels), sizes)
         return self.decode(np.where(anew, drawn, z), context, batch_size=batch_size)
 
-    def anomaly_score(self, x, context=None, *, seed=0, batch_size=None):
+    def anomaly_score(self, x, context=None, *, seed=None, batch_size=None):
         """How unlike the training data each example is, (batch,): the higher, the stranger.
 
         For vectors, -log_prob in nats. The density of images also rises as they get simpler,
@@ -175,7 +176,8 @@ class Levels(LatentSpace):
             models (Serra et al., 2019, arXiv:1909.11480)
         """
         if not self.is_image_flow:
-            return -ops.convert_to_numpy(self.log_prob(x, context, batch_size=batch_size))
-        bits = ops.convert_to_numpy(self.bits_per_dim(x, context, seed=seed, batch_size=batch_size))
+            return -self.log_prob(x, context, batch_size=batch_size)
+        x = ops.convert_to_numpy(checks.array("x", x, self.event_shape))
+        bits = self.bits_per_dim(x, context, seed=seed, batch_size=batch_size)
         step = self.flow_layers[-1].step
-        return bits - png_bits_per_dim(np.asarray(ops.convert_to_numpy(x)) // step * step)
+        return bits - ops.convert_to_tensor(png_bits_per_dim(x // step * step), bits.dtype)

@@ -1,12 +1,11 @@
 """Maximum likelihood training by Keras's own `fit`."""
 
-import itertools
-
 import keras
-import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas
+from flowzoo import backend, checks, replicas, values
+from flowzoo.divergence import watched
+from flowzoo.intake import Intake, first_batch
 from flowzoo.metrics import bits_per_dim
 
 
@@ -17,15 +16,44 @@ class MaximumLikelihood(keras.Model):
     report bits/dim. Layers that start from data do so before the first step.
     """
 
-    def compile(self, optimizer="adam", *, jit_compile="auto", **kwargs):
-        """Keras's `compile`, without a loss.
+    trains_by = "by maximum likelihood"
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Keras's `compile`, without a loss and without metrics, which compare predictions with targets.
 
         `jit_compile="auto"` uses XLA on JAX, on GPUs, and on TensorFlow's CPU for models without
         convolutions.
+
+        Raises: ValueError for a loss or metrics; the model stays as it was.
         """
-        if jit_compile == "auto":
-            jit_compile = self.prefers_xla
-        super().compile(optimizer=optimizer, jit_compile=jit_compile, **kwargs)
+        if loss is not None or loss_weights is not None:
+            raise ValueError(
+                f"{self.name} trains {self.trains_by} and takes no loss: call compile(optimizer=...)."
+            )
+        if metrics or weighted_metrics:
+            raise ValueError(
+                f"{self.name} takes no metrics, which compare predictions with targets: it has no targets. "
+                "It reports its loss in nats; for other figures give fit a callback that calls the model's "
+                "methods, such as keras.callbacks.LambdaCallback(on_epoch_end=...)."
+            )
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=self.prefers_xla if jit_compile == "auto" else jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
 
     def compile_from_config(self, config):
         """Compiles a loaded model as it was; Keras leaves a class with a `compile` of its own to do so."""
@@ -33,59 +61,164 @@ class MaximumLikelihood(keras.Model):
         self._build_optimizer()
 
     def _build_optimizer(self):
-        if self.optimizer is not None and not self.optimizer.built:
+        """Before the first step: built within the traced step, it would have TensorFlow trace that twice."""
+        if self.compiled and self.optimizer is not None and not self.optimizer.built:
             with backend.variable_scope(self):
                 self.optimizer.build(self.trainable_variables)
 
-    def fit(self, x=None, y=None, **kwargs):
-        """`keras.Model.fit` by maximum likelihood: loss = -mean(log_prob), in nats per example.
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """`keras.Model.fit` by maximum likelihood: loss = -mean(weight * log_prob), in nats per example.
 
-        Data are arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator of
-        batches. A conditional flow takes pairs: `fit((x, c))`, `fit(x, c)`, or a dataset of
-        (x, c). All other arguments are those of Keras.
+        Data are arrays, frames of pandas, lists of rows, a `tf.data.Dataset`, a `keras.utils.PyDataset` or
+        a generator of batches. A conditional flow takes pairs: `fit(x, c)`, `fit((x, c))`, or a dataset of
+        (x, c). Weights go into `sample_weight`, or into the data (`validation_data` too) as
+        (x, None, weights) or (x, c, weights); or all by name, {"x": x, "context": c, "sample_weight": w}.
+        `class_weight` weighs by a context that is a label. All other arguments are those of Keras.
+
+        Raises: ValueError or TypeError for data that do not fit the model; RuntimeError, with the epoch
+            and the batch, when the loss is no longer finite, unless `callbacks` hold Keras's
+            `TerminateOnNaN`, which ends the training without an error.
         """
-        if hasattr(x, "__next__") or hasattr(x, "element_spec"):  # a generator, a tf.data.Dataset
-            kwargs.setdefault("shuffle", False)  # Keras cannot, and warns that it does not
-        x = self._initialize_from(x, y, kwargs.get("batch_size") or 32)
-        if self.compiled:
-            # Built within the traced step, it would have TensorFlow trace that step twice.
-            self._build_optimizer()
-        return super().fit(x, y, **kwargs)
+        x = self._initialize_from(self._taken(x, y, sample_weight, class_weight), batch_size or 32)
+        if validation_data is not None:
+            validation_data = self._taken(validation_data)
+        self._build_optimizer()
+        return super().fit(
+            x,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=watched(callbacks),
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle and not hasattr(x, "__next__") and not hasattr(x, "element_spec"),
+            class_weight=class_weight if hasattr(x, "element_spec") else None,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        steps=None,
+        callbacks=None,
+        return_dict=False,
+        **kwargs,
+    ):
+        """`keras.Model.evaluate`: the loss, mean(-weight * log_prob) in nats, of data as `fit` takes them."""
+        if not kwargs.get("_use_cached_eval_dataset"):  # fit has taken its validation data
+            x = self._taken(x, y, sample_weight)
+        return super().evaluate(
+            x,
+            batch_size=batch_size,
+            verbose=verbose,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+            **kwargs,
+        )
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """`keras.Model.predict`: what calling the model gives, of data as `fit` takes them."""
+        return super().predict(self._taken(x), batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """`keras.Model.train_on_batch`, of one batch as `fit` takes it."""
+        batch = self._taken(x, y, sample_weight, class_weight)
+        self._initialize_from(batch, None)
+        self._build_optimizer()
+        return super().train_on_batch(batch, return_dict=return_dict)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """`keras.Model.test_on_batch`, of one batch as `fit` takes it."""
+        return super().test_on_batch(self._taken(x, y, sample_weight), return_dict=return_dict)
+
+    def predict_on_batch(self, x):
+        """`keras.Model.predict_on_batch`, of one batch as `fit` takes it."""
+        return super().predict_on_batch(self._taken(x))
+
+    def __sklearn_tags__(self):
+        """What scikit-learn's pipelines ask estimators for."""
+        raise NotImplementedError(
+            f"{self.name} is a Keras model and no estimator of scikit-learn, so no step of its Pipeline. Fit "
+            "the steps before it, and the model on what they give: x = pipeline.fit_transform(data); "
+            "flow.fit(x)."
+        )
+
+    @property
+    def _intake(self):
+        """How the model takes data."""
+        return Intake(self.name, self.event_shape, self.context_shape)
+
+    def _taken(self, x, y=None, sample_weight=None, class_weight=None):
+        """Data as `Intake.take` gives them, of values that the model knows."""
+        data = self._intake.take(x, y, sample_weight, class_weight)
+        if isinstance(data, dict):
+            self._check_values(data["x"], data.get("context"))
+        return data
+
+    def _check_values(self, x, context=None):
+        """Refuses checked arrays of values that the model does not know."""
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         """Nothing, for a flow is built: under a strategy Keras would average the replicas' parts of a batch
         here, which fails where their sizes differ."""
 
-    def _initialize_from(self, x, y, batch_size):
-        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
-        if x is None:
-            raise ValueError("fit needs data: x is None.")
-        needed = self.needs_initialization
-        if _is_arrays(x):
-            data = (x,) if y is None else (x, y)
-            self._check_arrays(self._packed(data)[0])
-            first = keras.tree.map_structure(lambda a: a[:batch_size], data)
-        elif not needed:
-            return x
-        elif isinstance(x, keras.utils.PyDataset):
-            first = x[0]
-        elif hasattr(x, "__next__"):
-            first = next(x)
-            x = (batch for batch in itertools.chain([first], x))
-        else:
-            first = next(iter(x))
-        if needed:
-            inputs = self._packed(replicas.first_batch(first))[0]
-            self.initialize(*(inputs if self.context_shape is not None else [inputs]))
-        return x
+    def _initialize_from(self, data, batch_size):
+        """Checks the data, of a dataset the first batch, and initializes from it; gives all of them back."""
+        first, data = first_batch(data, batch_size)
+        whole = all(
+            hasattr(part, "__array__") for part in keras.tree.flatten(first)
+        )  # not in replicas' parts
+        if not whole and not self.needs_initialization:
+            return data
+        found = self._intake.batch(replicas.first_batch(first))
+        if whole:
+            self._check_training(data if isinstance(data, dict) else found)
+        batch = [found[key] for key in ("x", "context") if key in found]
+        if self.needs_initialization:
+            self.initialize(*batch)
+        if whole:
+            self._check_start(*batch)
+        return data
 
     @property
     def needs_initialization(self):
         """Whether a layer still waits for data to start from."""
         return self.chain.needs_initialization
 
-    def _key(self, seed):
-        """The key of random numbers that a seed gives; without one, the model's own generator."""
+    def _key(self, seed, draws=True):
+        """The key of random numbers that a seed gives; without one, the model's own generator.
+
+        Where nothing is drawn no generator moves on.
+        """
+        if not draws and (seed is None or isinstance(seed, keras.random.SeedGenerator)):
+            seed = 0
         return backend.random_key(self.seed_generator if seed is None else seed)
 
     @property
@@ -99,14 +232,7 @@ class MaximumLikelihood(keras.Model):
         return backend.prefers_xla(convolutions=any(len(weight.shape) == 4 for weight in self.weights))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        if self.loss is not None:
-            raise ValueError(
-                "A flow trains by maximum likelihood and takes no loss: call compile(optimizer=...)."
-            )
-        negative_log_prob = -y_pred
-        if sample_weight is not None:
-            negative_log_prob = ops.cast(sample_weight, y_pred.dtype) * negative_log_prob
-        return self._share(replicas.global_mean(negative_log_prob, 0))
+        return self._share(replicas.global_mean(weighted(-y_pred, sample_weight), 0))
 
     def _share(self, loss):
         """A replica's share of `loss` and the regularizers: Keras adds up the gradients of all replicas."""
@@ -127,34 +253,34 @@ class MaximumLikelihood(keras.Model):
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
 
     def _packed(self, data):
-        """(inputs of `call`, None, sample_weight) from what a dataset gives."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        if self.context_shape is None:
-            if y is not None or isinstance(x, (tuple, list)):
-                raise ValueError(
-                    f"{self.name} takes no context, but the data are pairs. Give x alone, or build the "
-                    "flow with context_shape=."
-                )
-            inputs = x
-        else:
-            inputs = (x, y) if y is not None else x
-            if not isinstance(inputs, (tuple, list)) or len(inputs) != 2:
-                raise ValueError(
-                    f"{self.name} is conditional and needs pairs (x, context); the data hold x alone. "
-                    f"Give fit((x, context)), with context of shape (batch, {self.context_shape})."
-                )
-        return inputs, None, sample_weight
+        """(inputs of `call`, None, sample_weight) from what a dataset gives.
 
-    def _check_arrays(self, inputs):
-        if self.context_shape is None:
-            checks.array("x", inputs, self.event_shape)
-        else:
-            checks.array("x", inputs[0], self.event_shape)
-            checks.array("context", inputs[1], self.context_shape)
+        As tensors, whose values nobody looks at: NaN is found in the loss, with its epoch and batch.
+        """
+        found = keras.tree.map_structure(ops.convert_to_tensor, self._intake.batch(data))
+        inputs = (found["x"], found["context"]) if "context" in found else found["x"]
+        return inputs, None, found.get("sample_weight")
+
+    def _check_training(self, data):
+        """Refuses data, a dict as `Intake` makes it, that the model should not train on."""
+        x, context = values.seen(data["x"]), data.get("context")
+        if x is None:
+            return
+        x = checks.array("x", x, self.event_shape)
+        if context is not None:
+            context = checks.array("context", values.seen(context), self.context_shape)
+        self._check_values(x, context)
+        self._check_training_values(x)
+
+    def _check_training_values(self, x):
+        """For a model that does not take all values that it computes with."""
+
+    def _check_start(self, x, context=None):
+        """For a model that can find out from its first batch that training is in vain."""
 
 
-def _is_arrays(x):
-    return all(
-        isinstance(part, np.ndarray) or ops.is_tensor(part) or np.isscalar(part)
-        for part in keras.tree.flatten(x)
-    )
+def weighted(values, sample_weight):
+    """Each value (batch,) times its weight, if there are weights."""
+    if sample_weight is None:
+        return values
+    return ops.reshape(ops.cast(sample_weight, values.dtype), ops.shape(values)) * values

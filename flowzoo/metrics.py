@@ -39,7 +39,8 @@ def log_likelihoods(flow, x, context=None, *, seed=None):
         flow: a `flowzoo.Flow` on images, with Dequantize, Rescale and perhaps Logit at its end.
         x: images (batch, H, W, C) with values 0 ... 255.
         context: (batch, *context_shape) for a conditional flow.
-        seed: integer that draws the dequantisation noise.
+        seed: draws the dequantisation noise: an integer, a `keras.random.SeedGenerator` or a key of the
+            backend.
 
     Returns: dict from the space's name to a tensor (batch,) in nats.
     """

@@ -107,7 +107,7 @@ def samples(flow, drawn, path, *, columns=None, scale=2):
 
 
 def temperature_ladder(
-    flow, temperatures=(0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0), *, n=8, context=None, seed=0, path=None
+    flow, temperatures=(0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0), *, n=8, context=None, seed=None, path=None
 ):
     """Samples of an image flow, one row a temperature, from the same latents in every row.
 
@@ -115,14 +115,15 @@ def temperature_ladder(
         temperatures: of the rows, from the top.
         n: samples in a row.
         context: as `flow.sample` takes it.
-        seed: integer that draws the latents.
+        seed: draws the latents.
         path: as in `image_grid`.
     """
-    rows = [flow.sample(n, context, temperature=temperature, seed=seed) for temperature in temperatures]
+    key = flow._key(seed)
+    rows = [flow.sample(n, context, temperature=temperature, seed=key) for temperature in temperatures]
     return image_grid(ops.concatenate(rows), columns=n, path=path)
 
 
-def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=0, path=None):
+def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=None, path=None):
     """`flow.interpolate` between images, one row for each pair of `a` and `b`, (n, H, W, C) each."""
     rows = [
         flow.interpolate(*pair, steps=steps, context=context, seed=seed) for pair in zip(a, b, strict=True)
@@ -131,10 +132,10 @@ def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=0, path=None
 
 
 def attribute_sweep(
-    flow, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, path=None
+    flow, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, seed=None, path=None
 ):
     """`flow.manipulate`, one row an image, its strengths from left to right."""
-    found = flow.manipulate(images, direction, strengths, context=context)
+    found = flow.manipulate(images, direction, strengths, context=context, seed=seed)
     return image_grid(ops.reshape(found, (-1, *flow.event_shape)), columns=len(strengths), path=path)
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from flowzoo import backend, checks
 from flowzoo.metrics import bits_per_dim, log_likelihoods, psnr
 
 FINGERPRINTED = 8  # inputs
@@ -14,13 +15,13 @@ class Published:
     classes = None  # how many, of a model whose context is a label
     context_network = None
 
-    def measure(self, x, context=None, *, seed=0, batch_size=500, progress=None):
+    def measure(self, x, context=None, *, seed=None, batch_size=500, progress=None):
         """Mean log-likelihood of examples; of images in every space that papers report, and bits/dim.
 
         Arguments:
             x: (n, *event_shape).
             context: (n, *context_shape) for a conditional flow.
-            seed: integer that draws the dequantisation noise of images.
+            seed: draws the dequantisation noise of images.
             batch_size: examples measured at a time.
             progress: called with the number of examples done.
 
@@ -32,11 +33,12 @@ class Published:
             >>> sorted(flow.measure(np.zeros((3, 4, 4, 1))))
             ['bits_per_dim', 'examples', 'log_likelihood_pixels', 'log_likelihood_unit']
         """
+        (x, context), key = self._checked(x, context), self._key(seed)
 
         def of_part(start, *part):
             if not self.is_image_flow:
                 return {"log_likelihood": self.log_prob(*part)}
-            found = log_likelihoods(self, *part, seed=seed + start)
+            found = log_likelihoods(self, *part, seed=backend.later_key(key, start))
             return {f"log_likelihood_{space}": values for space, values in found.items()}
 
         means = _means(of_part, x, context, batch_size, progress)
@@ -123,27 +125,28 @@ class Published:
 class PublishedVAE(Published):
     """The same of a `flowzoo.FlowVAE`."""
 
-    def measure(self, x, context=None, *, importance_samples=1000, seed=0, batch_size=100, progress=None):
+    def measure(self, x, context=None, *, importance_samples=1000, seed=None, batch_size=100, progress=None):
         """Mean ELBO and importance-weighted log-likelihood of examples, and how well pixels come back.
 
         Arguments:
             x: (n, *event_shape), pixels or, for a Bernoulli likelihood, 0s and 1s.
             context: None, as for every unconditional model.
             importance_samples: of the log-likelihood's estimate, for each example.
-            seed: integer that draws the latents.
+            seed: draws the latents.
             batch_size: examples measured at a time.
             progress: called with the number of examples done.
 
         Returns: dict with "examples", "importance_samples", "log_likelihood" and "elbo" in nats; for
             pixels also "bits_per_dim", of the log-likelihood, and "psnr" of reconstructions in dB.
         """
+        x, key = checks.array("x", x, self.event_shape), self._key(seed)
+        self._check_no_context(context)
 
         def of_part(start, part, context):
+            own = backend.later_key(key, start)
             found = {
-                "log_likelihood": self.log_prob(
-                    part, num_importance_samples=importance_samples, seed=seed + start
-                ),
-                "elbo": self.elbo(part, seed=seed + start),
+                "log_likelihood": self.log_prob(part, num_importance_samples=importance_samples, seed=own),
+                "elbo": self.elbo(part, seed=own),
             }
             return {**found, "psnr": psnr(part, self.reconstruct(part))} if self.is_image_flow else found
 

@@ -149,9 +149,9 @@ def _check_bijector(layer, x, context, atol):
     z, log_det = layer.inverse_and_log_det(x, context)
     message = f"{type(layer).__name__} as a TFP bijector gives other numbers"
     # TFP remembers what it computed, so each is asked of a new one.
-    _close(layer.bijector().inverse(x, **keywords), z, atol / 10, message)
-    _close(layer.bijector().inverse_log_det_jacobian(x, **keywords), log_det, atol / 10, message)
-    _close(layer.bijector().forward_log_det_jacobian(z, **keywords), -log_det, atol, message)
+    _close(layer.bijector.inverse(x, **keywords), z, atol / 10, message)
+    _close(layer.bijector.inverse_log_det_jacobian(x, **keywords), log_det, atol / 10, message)
+    _close(layer.bijector.forward_log_det_jacobian(z, **keywords), -log_det, atol, message)
 
 
 def _check_compiled(layer, x, context, atol):

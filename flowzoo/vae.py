@@ -6,11 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowzoo import backend, checks, replicas
+from flowzoo import backend, checks, replicas, values
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.elbo import EvidenceLowerBound
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.flow import Flow, constructor_arguments
+from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_mean
 from flowzoo.metrics import bits_per_dim
@@ -243,14 +244,16 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     # What users call.
 
     @functional
-    def elbo(self, x, *, seed=None, batch_size=None):
+    def elbo(self, x, context=None, *, seed=None, batch_size=None):
         """The evidence lower bound of one draw of z for each example, (batch,), in nats.
 
         Arguments:
             x: (batch, *event_shape).
+            context: None, as for every unconditional flow.
             seed: draws z: an integer, a `keras.random.SeedGenerator` or a key of the backend.
             batch_size: how many examples are computed at a time, None for all at once.
         """
+        self._check_no_context(context)
         key = self._key(seed)
 
         def elbo(start, x):
@@ -264,7 +267,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         return self._elbo.run((self._data(x), noise))
 
     @functional
-    def log_prob(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def log_prob(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """The importance-weighted estimate of log p(x), (batch,), in nats.
 
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
@@ -277,10 +280,12 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
 
         Arguments:
             x: (batch, *event_shape).
+            context: None, as for every unconditional flow.
             num_importance_samples: K.
             seed: draws the z_k: an integer, a `keras.random.SeedGenerator` or a key of the backend.
             batch_size: how many examples are computed at a time, 2,000 at most.
         """
+        self._check_no_context(context)
         x = self._data(x)
         count = checks.positive_integer("num_importance_samples", num_importance_samples)
         size = min(checks.positive_integer("batch_size", batch_size), DECODINGS)
@@ -301,10 +306,10 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             total = self._log_weights.run((x, total, noise, *posterior), (used, among))
         return total
 
-    def bits_per_dim(self, x, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def bits_per_dim(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
         """-log_prob / (D ln 2), (batch,), by the importance-weighted estimate."""
         log_prob = self.log_prob(
-            x, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
+            x, context, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
         )
         return bits_per_dim(log_prob, self.dimensions)
 
@@ -350,7 +355,7 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
             batch_size: how many examples are computed at a time, None for all at once.
         """
         self._check_no_context(context)
-        key = backend.random_key(0) if mean else self._key(seed)
+        key = self._key(seed, draws=not mean)
 
         def encode(start, x):
             noise = self._drawn_noise(key, start, one_each(x), 0.0 if mean else 1.0)
@@ -369,9 +374,9 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
         decode = self._decode if discrete else self._decode_reals
         return in_batches(lambda _, z: decode.run((z,)), (z,), batch_size)
 
-    def reconstruct(self, x, *, mean=True, seed=None, batch_size=None):
+    def reconstruct(self, x, context=None, *, mean=True, seed=None, batch_size=None):
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
-        z = self.encode(x, mean=mean, seed=seed, batch_size=batch_size)
+        z = self.encode(x, context, mean=mean, seed=seed, batch_size=batch_size)
         return self.decode(z, batch_size=batch_size)
 
     @property
@@ -430,48 +435,50 @@ class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
     # Checks of input.
 
     def _data(self, x):
+        x = checks.array("x", x, self.event_shape)
         self._check_values(x)
-        return checks.batch("x", x, self.event_shape, self.variable_dtype)
+        return checks.cast("x", x, self.variable_dtype)
 
-    def _check_arrays(self, inputs):
-        super()._check_arrays(inputs)
-        self._check_values(inputs)
-
-    def _check_values(self, x):
+    def _check_values(self, x, context=None):
         """Refuses data that the likelihood does not know, where their values can be seen."""
-        if self.likelihood == "gaussian" or ops.is_tensor(x) or x is None:
+        x = values.seen(x)
+        if x is None:
             return
-        x = np.asarray(x)
-        high = 1 if self.likelihood == "bernoulli" else 255
-        if x.dtype.kind in "buif" and x.size and (x.min() < 0 or x.max() > high):
-            hint = " flowzoo.datasets.binarize makes them of pixels." if high == 1 else ""
-            raise ValueError(
-                f"The likelihood {self.likelihood!r} takes values from 0 to {high}; x has values from "
-                f"{x.min()} to {x.max()}.{hint}"
+        if self.is_image_flow:
+            values.check_pixels("x", x, model=self.name, whole=self.likelihood == "discretized_logistic")
+        elif self.likelihood == "bernoulli":
+            values.check_within(
+                "x",
+                x,
+                model="The likelihood 'bernoulli'",
+                low=0,
+                high=1,
+                hint=" flowzoo.datasets.binarize makes them of pixels.",
             )
 
     # Keras.
 
     def get_config(self):
-        """The constructor's arguments, networks and flows as Keras serializes them."""
+        """The constructor's arguments, networks and flows as Keras serializes them, and what is frozen."""
         config = {
             name: keras.saving.serialize_keras_object(value)
             if isinstance(value, keras.layers.Layer)
             else value
             for name, value in constructor_arguments(self).items()
         }
-        return {**super().get_config(), **config}
+        return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
     def from_config(cls, config):
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict) and name != "dtype"
-                else value
-                for name, value in config.items()
-            }
-        )
+        config = dict(config)
+        frozen = config.pop("frozen", {})
+        arguments = {
+            name: keras.saving.deserialize_keras_object(value)
+            if isinstance(value, dict) and name != "dtype"
+            else value
+            for name, value in config.items()
+        }
+        return freeze_layers(cls(**arguments), frozen)
 
     def __repr__(self):
         rows = [

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
+from flowzoo.divergence import watched
 
 
 def fit_variational(
@@ -41,10 +42,12 @@ def fit_variational(
         batch_size: samples a step.
         optimizer: a Keras optimizer or its name.
         path_gradient: see above; False gives the total derivative.
-        seed: integer that draws the samples.
+        seed: draws the samples: an integer, a `keras.random.SeedGenerator` or a key of the backend; without
+            it, the flow's own generator.
         jit_compile, callbacks, verbose: as in Keras's `compile` and `fit`.
 
     Returns: the Keras `History`, one entry an epoch.
+    Raises: RuntimeError, with the epoch and the batch, when the loss is no longer finite.
 
     Example:
         >>> def log_p(x):
@@ -70,8 +73,8 @@ def fit_variational(
     trainer = ReverseKL(flow, target_log_prob_fn, path_gradient)
     trainer.compile(optimizer=optimizer, jit_compile=jit_compile)
     epochs = -(-steps // 100)
-    draws = BaseSamples(flow, batch_size, batches=-(-steps // epochs), seed=seed)
-    return trainer.fit(draws, epochs=epochs, callbacks=callbacks, verbose=verbose)
+    draws = BaseSamples(flow, batch_size, batches=-(-steps // epochs), key=flow._key(seed))
+    return trainer.fit(draws, epochs=epochs, callbacks=watched(callbacks), verbose=verbose)
 
 
 class ReverseKL(keras.Model):
@@ -105,16 +108,18 @@ class ReverseKL(keras.Model):
 class BaseSamples(keras.utils.PyDataset):
     """Batches drawn from a flow's base distribution, new ones in every epoch."""
 
-    def __init__(self, flow, batch_size, *, batches, seed):
+    def __init__(self, flow, batch_size, *, batches, key):
         super().__init__()
         self.base = flow.base_distribution
         self.batch_size = batch_size
         self.batches = batches
-        self.generator = keras.random.SeedGenerator(seed)
+        self.key = key
+        self.drawn = 0
 
     def __len__(self):
         return self.batches
 
     def __getitem__(self, index):
-        sample = self.base.sample(self.batch_size, seed=backend.random_key(self.generator))
+        self.drawn += 1
+        sample = self.base.sample(self.batch_size, seed=backend.fold_in(self.key, self.drawn))
         return np.asarray(ops.convert_to_numpy(sample))

@@ -17,7 +17,7 @@ SERVED = {
     "NICE": lambda: flowzoo.NICE(event_shape=(4, 4, 1), hidden_units=(16,)),
     "Glow": lambda: IMAGE_MODELS["Glow"](steps=1),
     "Glow, conditional on images": IMAGE_MODELS["Glow, conditional on images"],
-    "Glow, classes": lambda: IMAGE_MODELS["Glow, classes"](dequantization="variational"),
+    "Glow, classes": lambda: IMAGE_MODELS["Glow, classes"](dequantization="variational", alpha=0.05),
     "VAE": VAES["two flows, discretized logistic"],
 }
 

@@ -432,6 +432,40 @@ def test_bad_calls_are_explained(call, message):
 
 def test_a_loss_is_refused():
     flow = flowzoo.RealNVP(**PLAIN)
-    flow.compile(optimizer="adam", loss="mse")
     with pytest.raises(ValueError, match="takes no loss"):
-        flow.fit(data_for((3,)), verbose=0)
+        flow.compile(optimizer="adam", loss="mse")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"metrics": ["mse"]}, {"weighted_metrics": ["mse"]}, {"loss": "mse"}, {"loss_weights": [1.0]}],
+)
+def test_a_flow_stays_usable_when_compile_is_refused(arguments):
+    flow = flowzoo.RealNVP(**PLAIN)
+    x = data_for((3,))
+    with pytest.raises(ValueError, match=r"takes no (loss|metrics)"):
+        flow.compile("adam", **arguments)
+    flow.compile("adam", metrics=[])
+    with pytest.raises(ValueError, match=r"takes no (loss|metrics)"):
+        flow.compile("adam", **arguments)
+    assert np.isfinite(flow.fit(x, verbose=0).history["loss"][0])
+
+
+def test_generators_give_x_alone():
+    flow = flowzoo.RealNVP(**PLAIN)
+    flow.compile("adam")
+    x = data_for((3,), n=16)
+    for given in ((x[i : i + 8] for i in (0, 8)), iter([x[:8], x[8:]])):
+        flow.fit(given, verbose=0)
+    assert flow.optimizer.iterations == 4
+    assert flow.predict((x[i : i + 8] for i in (0, 8)), verbose=0).shape == (16,)
+
+
+def test_pipelines_of_scikit_learn_are_told_what_to_do():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    flow = flowzoo.RealNVP(**PLAIN)
+    flow.compile("adam")
+    with pytest.raises(NotImplementedError, match=r"no estimator of scikit-learn.*flow\.fit\(x\)"):
+        make_pipeline(StandardScaler(), flow).fit(data_for((3,), n=64)).predict(data_for((3,)))

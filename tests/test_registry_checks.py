@@ -369,6 +369,35 @@ def test_models_of_three_dimensions_have_no_picture(tmp_path):
     assert flowzoo.load(tmp_path / "vectors").event_shape == (3,)
 
 
+def test_figures_of_ones_own_go_on_the_card(tmp_path):
+    flow = flowzoo.NICE(event_shape=3, hidden_units=(8,))
+    metrics = {**flow.measure(np.zeros((5, 3))), "calibration error": np.float32(0.25)}
+    told = {"metrics": metrics, "paper": {"title": "NICE"}, "samples": {"temperature": 0.7}}
+    facts = flowzoo.save_pretrained(flow, tmp_path / "mine", **told)
+    assert facts["metrics"]["examples"] == 5
+    assert read_model_file(tmp_path / "mine")["metrics"]["calibration error"] == 0.25
+    card = (tmp_path / "mine" / "README.md").read_text()
+    assert "As whoever saved the model gives them:" in card
+    assert "| log-likelihood | -" in card
+    assert "| calibration error | 0.25 | – |" in card
+    assert "from *NICE*." in card
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"metrics": {"bits_per_dim": np.nan}}, "metrics={'bits_per_dim': nan} cannot be written"),
+        ({"metrics": 3.0}, "'metrics' in the facts must be an object"),
+        ({"data": "mnist"}, "'data' in the facts must be an object"),
+        ({"note": object()}, "note=.* cannot be written"),
+    ],
+)
+def test_facts_that_a_folder_cannot_hold_are_refused_before_anything_is_written(facts, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        flowzoo.save_pretrained(flowzoo.NICE(event_shape=2, hidden_units=(8,)), tmp_path / "mine", **facts)
+    assert not (tmp_path / "mine").exists()
+
+
 @pytest.mark.parametrize("name", flowzoo.models.__all__)
 def test_a_config_can_give_every_argument(name):
     values = (1, 0.5, "word", [2], True)

@@ -50,7 +50,7 @@ def test_the_same_tensor_has_a_new_density_once_the_weights_change(name):
     x, z = (ops.convert_to_tensor(data_for((3,), seed=seed)) for seed in (0, 1))
     held, bijector = flow.distribution, flow.bijector
     around = tfb.Chain([tfb.Shift(ops.convert_to_tensor([1.0, 2.0, 3.0])), bijector])
-    layer = flow.flow_layers[-1].bijector()
+    layer = flow.flow_layers[-1].bijector
     views = {
         "fresh distribution": lambda: flow.distribution.log_prob(x),
         "held distribution": lambda: held.log_prob(x),
@@ -148,12 +148,14 @@ def test_variables_are_the_flow_s():
         assert [id(v) for v in view.variables] == [id(v) for v in flow.variables]
 
 
-def test_bijectors_around_a_flow():
-    flow = small()
-    perturb(flow)
+@pytest.mark.parametrize("name", MODELS)
+def test_bijectors_around_a_flow(name):
+    flow = MODELS[name](event_shape=3)
+    perturb(flow, scale=0.3)
     x = ops.convert_to_tensor(data_for((3,)))
     identity = tfb.Chain([flow.bijector, tfb.Invert(flow.bijector)])
     np.testing.assert_allclose(numpy(identity(x)), numpy(x), atol=1e-4)
+    np.testing.assert_allclose(numpy(identity.inverse(x)), numpy(x), atol=1e-4)
     np.testing.assert_allclose(numpy(identity.forward_log_det_jacobian(x, 1)), 0, atol=1e-4)
     scaled = tfd.TransformedDistribution(flow.distribution, tfb.Scale(ops.convert_to_tensor(2.0)))
     np.testing.assert_allclose(
@@ -164,15 +166,23 @@ def test_bijectors_around_a_flow():
     )
 
 
-def test_a_joint_distribution_takes_a_flow():
-    flow = small()
-    perturb(flow)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_joint_distribution_takes_flows(name):
+    flow, other = (MODELS[name](event_shape=3) for _ in range(2))
+    perturb(flow, scale=0.3)
+    perturb(other, scale=0.3, seed=1)
     joint = tfd.JointDistributionSequential(
-        [flow.distribution, lambda x: tfd.Normal(ops.sum(x, axis=-1), ops.ones(()))]
+        [
+            flow.distribution,
+            other.distribution,
+            lambda second, first: tfd.Normal(ops.sum(first - second, axis=-1), ops.ones(())),
+        ]
     )
-    x, y = joint.sample(5, seed=KEY)
-    expected = numpy(flow.log_prob(x)) + numpy(tfd.Normal(ops.sum(x, axis=-1), ops.ones(())).log_prob(y))
-    np.testing.assert_allclose(numpy(joint.log_prob([x, y])), expected, rtol=1e-4, atol=1e-4)
+    first, second, y = joint.sample(5, seed=KEY)
+    assert tuple(first.shape) == tuple(second.shape) == (5, 3)
+    normal = tfd.Normal(ops.sum(first - second, axis=-1), ops.ones(()))
+    expected = sum(numpy(part) for part in (flow.log_prob(first), other.log_prob(second), normal.log_prob(y)))
+    np.testing.assert_allclose(numpy(joint.log_prob([first, second, y])), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("slope", [2.0, -2.0])
@@ -394,6 +404,22 @@ def test_flows_are_freed():
     keras.backend.clear_session()
     gc.collect()
     assert [flow() for flow in alive] == [None] * 3
+
+
+def test_no_trial_of_a_tuning_loop_outlives_the_next():
+    x, alive = data_for((3,), n=32), []
+    for units in (4, 8, 12):
+        keras.backend.clear_session()
+        flow = small(hidden_units=(units,))
+        flow.compile(optimizer="adam")
+        flow.fit(x, verbose=0)
+        held = flow.distribution
+        score = held.log_prob(ops.convert_to_tensor(x)), held.sample(2, seed=KEY), flow.bijector.inverse(x)
+        alive.append(weakref.ref(flow))
+        del flow, held, score
+        keras.backend.clear_session()
+        gc.collect()
+        assert alive[-1]() is None
 
 
 def test_a_chain_says_what_does_not_fit():

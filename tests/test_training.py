@@ -143,7 +143,7 @@ def test_attributes_become_directions_and_pictures(tmp_path):
     flow = flowzoo.load(folder)
     found = registry.attribute_directions(folder)
     assert list(found) == ["Smiling", "Male"]
-    expected = flow.attribute_direction(images[smiling == 1], images[:40])
+    expected = flow.attribute_direction(images[smiling == 1], images[:40], seed=0)
     np.testing.assert_allclose(found["Smiling"], expected, rtol=2e-3, atol=2e-3)
     assert flow.manipulate(images[:2], found["Male"]).shape == (2, 5, 8, 8, 3)
     assert {"interpolations.png", "attributes.png"} <= {path.name for path in folder.iterdir()}
@@ -198,3 +198,53 @@ def test_command_train_writes_a_model(model_folder, tmp_path, mock_mnist):
     assert read_model_file(out)["recipe"]["epochs"] == 1
     assert read_model_file(out)["version"] == 2  # above that of the model which was trained again
     assert "bits/dim" in result.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"recipe": None}, "model.json of tiny-mnist lacks recipe"),
+        ({"data": None}, "model.json of tiny-mnist lacks data"),
+        ({"data": {"name": "mnist", "train": "train"}}, "lacks data.test"),
+        (
+            {"data": {"name": "two_moons", "train": "train", "test": "test"}},
+            "data.points .* must be numbers of",
+        ),
+        ({"recipe": {"epochs": 1}}, "lacks recipe.seed, recipe.validation_examples, recipe.batch_size"),
+        ({"recipe": {**RECIPE["recipe"], "optimizer": "adam"}}, "recipe.optimizer .* must be an object such"),
+        (
+            {"recipe": {**RECIPE["recipe"], "validation_examples": -1}},
+            "must be an integer of 0 or more; got -1",
+        ),
+        (
+            {"recipe": {**RECIPE["recipe"], "epochs": "two"}},
+            "recipe.epochs .* an integer of 1 or more; got 'two'",
+        ),
+        ({"recipe": {**RECIPE["recipe"], "validation_examples": 100}}, "leaves too few for training"),
+    ],
+)
+def test_folders_that_lack_what_a_training_needs_are_explained(changes, message, tmp_path, mock_mnist):
+    folder = tmp_path / "tiny-mnist"
+    folder.mkdir()
+    facts = {key: value for key, value in {**RECIPE, **changes}.items() if value is not None}
+    (folder / "model.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=message):
+        training.train(folder, tmp_path / "out", verbose=0)
+    if "data" in changes:
+        with pytest.raises(registry.RegistryError, match=message):
+            training.evaluate_pretrained(folder)
+
+
+def test_without_validation_examples_the_training_loss_decides(tmp_path, mock_mnist):
+    folder = tmp_path / "tiny-mnist"
+    folder.mkdir()
+    facts = {**RECIPE, "recipe": {**RECIPE["recipe"], "validation_examples": 0}}
+    (folder / "model.json").write_text(json.dumps(facts))
+    facts = training.train(folder, folder, verbose=0)
+    assert facts["training"]["examples"] == 100
+    with open(folder / "training.csv", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert len(losses) == 2
+    assert facts["training"]["best_epoch"] == 1 + int(np.argmin(losses))
+    card = " ".join((folder / "README.md").read_text().split())
+    assert "of the epoch of the best loss on these images, none of which were held out, were kept" in card

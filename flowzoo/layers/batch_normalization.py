@@ -12,8 +12,9 @@ class BatchNormalization(FlowLayer):
     """z = exp(g) * (x - mean) / sqrt(variance + epsilon) + beta, over all but the last axis.
 
     In training, mean and variance are those of the batch, on several devices of the global one, and
-    the gradient passes through them; elsewhere they are the running averages. log_det is minus the
-    sum of g and of -log(variance + epsilon) / 2, times H * W for images.
+    the gradient passes through them; elsewhere, and in a layer that is frozen (`trainable = False`),
+    they are the running averages, which then stay. log_det is minus the sum of g and of
+    -log(variance + epsilon) / 2, times H * W for images.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.7
@@ -71,7 +72,7 @@ class BatchNormalization(FlowLayer):
 
 
 class BatchStatistics(keras.layers.Layer):
-    """Mean and variance of the batch in training, the running averages elsewhere.
+    """Mean and variance of the batch in training, the running averages elsewhere and where it is frozen.
 
     A layer of its own, so that Keras hands `training` to it from the model's call.
     """
@@ -90,7 +91,7 @@ class BatchStatistics(keras.layers.Layer):
         )
 
     def call(self, x, training=False):
-        if not training:
+        if not training or not self.trainable:
             return ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         axes = tuple(range(len(x.shape) - 1))
         mean = replicas.global_mean(x, axes)

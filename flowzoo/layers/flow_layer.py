@@ -25,7 +25,9 @@ class FlowLayer(keras.layers.Layer):
     in `noise_shape` how many numbers of Uniform[0, 1) it wants for each example, and takes them as a
     third argument, `inverse_and_log_det(x, context=None, noise=None)`; without them it takes x for real.
     A context is flat, (batch, c), or, in a flow of images, an image of whatever size the user gives:
-    `flowzoo.layers.context.context_at` brings it to the places of a layer's values.
+    `flowzoo.layers.context.context_at` brings it to the places of a layer's values. A layer that does not
+    make every number says in `outside` which it does not; there the density is 0, so that data to latent
+    log_det is -inf, and z that of some other data.
 
     As a Keras layer, `layer(x, context)` is z; `forward=True` goes from latent to data, `log_det=True`
     gives the log-determinant too, and `training=True` tells the networks within.
@@ -76,6 +78,9 @@ class FlowLayer(keras.layers.Layer):
     def initialize(self, x, context=None, noise=None):
         """Sets weights that start from data, given one batch at the layer's data side."""
 
+    def outside(self, x):
+        """Where `x` lies outside of what the layer makes, (batch, ...); None where nothing does."""
+
     def call(self, x, context=None, noise=None, forward=False, log_det=False, remat=None, training=False):
         if self.remat if remat is None else remat:
             result = rematerialize(self, x, context, noise, forward=forward, training=training)
@@ -92,12 +97,13 @@ class FlowLayer(keras.layers.Layer):
         return {**super().get_config(), "remat": self.remat}
 
     def per_example(self, log_det, values):
-        """A log-determinant that is the same for all examples, as a tensor of shape (batch,)."""
-        log_det = ops.cast(log_det, self.variable_dtype)
+        """A log-determinant that is the same for all examples, as a tensor (batch,) of their precision."""
+        log_det = ops.cast(log_det, keras.backend.result_type(values.dtype, "float32"))
         return ops.broadcast_to(log_det, (ops.shape(values)[0],))
 
+    @property
     def bijector(self):
-        """This built layer as a TFP bijector, latent to data."""
+        """This built layer as a `tfb.Bijector`, latent to data; held, it follows the layer's weights."""
         shapes = self.get_build_config()
         data_shape = tuple(
             shapes["input_shape"] if "input_shape" in shapes else shapes["shapes_dict"]["x_shape"]

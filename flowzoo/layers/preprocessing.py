@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import checks
@@ -46,7 +47,8 @@ class Logit(FlowLayer):
     """z = logit(p) with p = alpha + (1 - 2 alpha) x, for x in the unit interval.
 
     log_det = sum(log(1 - 2 alpha) - log p - log(1 - p)), data to latent. `alpha` keeps the
-    logit finite at 0 and 1. Values outside the unit interval are taken as its ends.
+    logit finite at 0 and 1. Latent to data gives what has p in (0, 1), that is -a < x < 1 + a with
+    a = alpha / (1 - 2 alpha); elsewhere the density is 0, log_det = -inf.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 4.1
@@ -72,10 +74,20 @@ class Logit(FlowLayer):
         return (ops.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha), sum_event(log_det)
 
     def inverse_and_log_det(self, x, context=None):
-        x = ops.clip(x, 0.0, 1.0)
-        log_p = ops.log(self.alpha + (1 - 2 * self.alpha) * x)
-        log_not_p = ops.log(self.alpha + (1 - 2 * self.alpha) * (1 - x))
-        return log_p - log_not_p, sum_event(math.log1p(-2 * self.alpha) - log_p - log_not_p)
+        outside = self.outside(x)
+        log_p, log_not_p = (ops.log(part) for part in self._probabilities(ops.where(outside, 0.5, x)))
+        log_det = sum_event(math.log1p(-2 * self.alpha) - log_p - log_not_p)
+        log_det = ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+        return log_p - log_not_p, log_det
+
+    def outside(self, x):
+        p, not_p = self._probabilities(x)
+        return ops.logical_or(p <= 0, not_p <= 0)
+
+    def _probabilities(self, x):
+        """p and 1 - p, each exact where it is small."""
+        slope = 1 - 2 * self.alpha
+        return self.alpha + slope * x, self.alpha + slope * (1 - x)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha}

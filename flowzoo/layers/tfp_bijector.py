@@ -1,6 +1,8 @@
 """Any ready TFP bijector as a flow layer."""
 
 import keras
+import numpy as np
+from keras import ops
 
 from flowzoo.backend import tfb
 from flowzoo.layers.flow_layer import FlowLayer
@@ -11,7 +13,8 @@ class TFPBijector(FlowLayer):
     """The bijector `tfp.bijectors.<kind>(**arguments)`, latent to data.
 
     It is named by plain data, so the layer saves and loads, and made afresh at each use. Its
-    arguments are fixed; what must be trained is a flow layer with weights of its own.
+    arguments are fixed; what must be trained is a flow layer with weights of its own. Where the bijector
+    gives no finite latent or log-determinant, as "Exp" for x <= 0, the density is 0: log_det is -inf.
 
     Arguments:
         kind: name of a class in `tfp.bijectors`, such as "Softplus".
@@ -50,11 +53,31 @@ class TFPBijector(FlowLayer):
         )
 
     def inverse_and_log_det(self, x, context=None):
+        outside = self.outside(x)
+        if outside is not None:  # others in the place, so that no NaN comes into gradients
+            latent_shape = self.compute_output_shape(tuple(x.shape))[1:]
+            inner = self._make().forward(ops.full((1, *latent_shape), 0.5, x.dtype))
+            x = ops.where(outside, inner, x)
         bijector = self._make()
         z = bijector.inverse(x)
-        return z, bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1) + self.per_example(
-            0.0, x
-        )
+        log_det = bijector.inverse_log_det_jacobian(x, event_ndims=len(x.shape) - 1)
+        log_det = log_det + self.per_example(0.0, x)
+        if outside is not None:
+            log_det = ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+        return z, log_det
+
+    def outside(self, x):
+        bijector = self._make()
+        if bijector.is_constant_jacobian:
+            return None
+        ndims = bijector.inverse_min_event_ndims
+        z = bijector.inverse(x)
+        finite = ops.isfinite(bijector.inverse_log_det_jacobian(x, event_ndims=ndims))
+        if ndims == 0:
+            return ops.logical_not(ops.logical_and(ops.isfinite(z), finite))
+        finite = ops.all(ops.reshape(finite, (ops.shape(x)[0], -1)), axis=1)
+        finite = ops.logical_and(finite, ops.all(ops.isfinite(z), axis=tuple(range(1, len(z.shape)))))
+        return ops.reshape(ops.logical_not(finite), (-1, *[1] * (len(x.shape) - 1)))
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return (x_shape[0], *self._make().inverse_event_shape(x_shape[1:]))

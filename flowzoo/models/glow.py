@@ -138,21 +138,11 @@ class Glow(Flow):
         self.log_scale_bound = log_scale_bound
         self.remat = bool(remat)
 
-    def _check_arrays(self, inputs):
-        super()._check_arrays(inputs)
-        if self.classes is not None:
-            self._check_labels(inputs[1])
-
-    def _context(self, context, examples=None):
-        if self.classes is not None and context is not None:
-            self._check_labels(context)
-        return super()._context(context, examples)
-
-    def _check_labels(self, labels):
+    def _check_context(self, labels):
         """Refuses labels that are no classes, where their values can be seen."""
-        if ops.is_tensor(labels):
+        super()._check_context(labels)
+        if self.classes is None or ops.is_tensor(labels):
             return
-        labels = np.asarray(labels)
         if not np.isin(labels, np.arange(self.classes)).all():
             raise ValueError(
                 f"Labels must be integers from 0 to {self.classes - 1}; got values from {labels.min()} "

@@ -29,7 +29,8 @@ class MAF(Flow):
         hidden_units: widths of each MADE's hidden layers; (1024,) in the paper for MNIST.
         activation: name of a Keras activation.
         order: "reversed" from layer to layer, the paper's, or "random" in each.
-        components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper.
+        components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper. Data of one
+            dimension need them: without, the flow of one number is a Gaussian.
         normalization: "batch", the paper's batch normalisation; "actnorm", started from the first
             batch; or None. One such layer follows each autoregressive layer, on its data side.
         log_scale_bound: soft bound of the log-scales, in nats. A small one, such as 2, keeps training

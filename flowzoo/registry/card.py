@@ -86,6 +86,8 @@ def _duration(seconds):
 
 
 def _figure(key, value):
+    if not isinstance(value, (int, float)):
+        return str(value)
     if key == "bits_per_dim":
         return f"{value:.3f} bits/dim"
     if key == "psnr":
@@ -100,7 +102,7 @@ def _head(facts):
 
 
 def _samples(facts):
-    if "samples" not in facts:
+    if "count" not in facts.get("samples", {}):
         return ""
     samples = facts["samples"]
     arranged = ", a class a column" if _classes(facts) else ""
@@ -143,9 +145,12 @@ flow = flowzoo.load("{facts["name"]}")
 
 
 def _measured(facts):
-    if "metrics" not in facts:
+    if not facts.get("metrics"):
         return ""
-    text = f"{_class(facts).card_measured(facts)} (`flowzoo evaluate {facts['name']}`):"
+    if "split" in facts["metrics"] and "data" in facts:
+        text = f"{_class(facts).card_measured(facts)} (`flowzoo evaluate {facts['name']}`):"
+    else:
+        text = "As whoever saved the model gives them:"
     return f"""## Measured
 
 {_wrapped(text)}
@@ -164,12 +169,12 @@ def _class(facts):
 
 def _model(facts):
     text = f"`flowzoo.{facts['class']}`, {facts['parameters']:,} trainable parameters"
-    if "paper" in facts:
+    if "title" in facts.get("paper", {}):
         paper = facts["paper"]
-        text += (
-            f", from *{paper['title']}*\n({paper['authors']}, {paper['year']}, "
-            f"[arXiv:{paper['arxiv']}](https://arxiv.org/abs/{paper['arxiv']}))"
-        )
+        told = [str(paper[key]) for key in ("authors", "year") if key in paper]
+        if "arxiv" in paper:
+            told.append(f"[arXiv:{paper['arxiv']}](https://arxiv.org/abs/{paper['arxiv']})")
+        text += f", from *{paper['title']}*" + (f"\n({', '.join(told)})" if told else "")
     rows = "\n".join(f"| `{key}` | `{value}` |" for key, value in facts["config"].items())
     return f"## Model\n\n{text}.\n\n| argument | value |\n|---|---|\n{rows}"
 
@@ -180,7 +185,9 @@ def _weights(facts):
     if "data" in facts:
         data = facts["data"]
         note = f", {data['note']}" if "note" in data else ""
-        licence.append(f"Data: {data['name']}{note}; {data.get('licence', 'licence not stated')}.")
+        licence.append(
+            f"Data: {data.get('name', 'not named')}{note}; {data.get('licence', 'licence not stated')}."
+        )
     text = (
         "## Weights and licence\n\n"
         f"`{weights['file']}`, version {facts.get('version', 1)}: {weights['bytes']:,} bytes, "
@@ -209,19 +216,21 @@ def _wrapped(text):
 
 
 def _training(facts):
-    if "recipe" not in facts or "training" not in facts:
+    recipe, training = facts.get("recipe", {}), facts.get("training", {})
+    if "data" not in facts or "epochs" not in recipe or "best_epoch" not in training:
         return ""
-    recipe, training = facts["recipe"], facts["training"]
     things = "images" if len(_shape(facts)) == 3 else "points"
     mirrored = ", mirrored at random" if facts["data"].get("flip") else ""
     mirrored += ", binarised anew in each epoch" if facts["data"].get("binarize") else ""
     averaged = ", averaged over steps (EMA)," if recipe["optimizer"]["config"].get("use_ema") else ""
+    held_out = f"{recipe['validation_examples']:,} held-out training {things}"
+    if not recipe["validation_examples"]:
+        held_out = f"these {things}, none of which were held out,"
     text = (
         f"`flowzoo train {facts['name']}`: {recipe['epochs']} epochs of {training['examples']:,} {things} in "
         f"batches of {recipe['batch_size']}{mirrored}, {recipe['dtype_policy']}, "
         f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
-        f"of the epoch of the best loss on "
-        f"{recipe['validation_examples']:,} held-out training {things} were kept, epoch "
+        f"of the epoch of the best loss on {held_out} were kept, epoch "
         f"{training['best_epoch']}. It took {_duration(training['seconds'])} on "
         f"{training['hardware']} with Keras's {training['backend']} backend, "
         f"{training['examples_per_second']:,.0f} {things} a second. `training.csv` has every epoch's losses."
@@ -236,6 +245,8 @@ def _metric_rows(metrics, paper):
             if key == "log_likelihood" and "importance_samples" in metrics:
                 label += ", importance-weighted"
             rows.append(f"| {label} | {_figure(key, metrics[key])} | {_published(key, paper)} |")
+    told = (*SPACES, "split", "examples", "importance_samples")
+    rows += [f"| {key} | {value} | – |" for key, value in metrics.items() if key not in told]
     return "\n".join(rows)
 
 

@@ -50,15 +50,7 @@ def parse_model_file(content, origin):
     for key, kind in (("class", str), ("config", dict)):
         if not isinstance(facts[key], kind):
             raise RegistryError(f"{key!r} in {origin} must be a {kind.__name__}; got {facts[key]!r}.")
-    for key, kind in (
-        ("data", dict),
-        ("metrics", dict),
-        ("recipe", dict),
-        ("paper", dict),
-        ("samples", dict),
-    ):
-        if not isinstance(facts.get(key, {}), kind):
-            raise RegistryError(f"{key!r} in {origin} must be an object; got {facts[key]!r}.")
+    check_kinds(facts, origin)
     for key in ("format", "version"):
         value = facts.get(key, 1)
         if type(value) is not int or value < 1:
@@ -68,6 +60,13 @@ def parse_model_file(content, origin):
     if "fingerprint" in facts:
         _check_fingerprint(facts["fingerprint"], origin)
     return facts
+
+
+def check_kinds(facts, origin):
+    """Refuses facts whose parts are no objects."""
+    for key in ("data", "metrics", "recipe", "paper", "samples"):
+        if not isinstance(facts.get(key, {}), dict):
+            raise RegistryError(f"{key!r} in {origin} must be an object; got {facts[key]!r}.")
 
 
 def _refuse_constant(name):

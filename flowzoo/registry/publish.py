@@ -1,5 +1,6 @@
 """Complete model folders, which `flowzoo.load` takes and any static file server can serve."""
 
+import json
 import math
 import pathlib
 
@@ -13,6 +14,7 @@ from flowzoo.registry.card import card
 from flowzoo.registry.folder import (
     FORMAT,
     MODEL_FILE,
+    check_kinds,
     is_name,
     read_model_file,
     write_atomically,
@@ -39,7 +41,8 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
             other weights. Its `version`, 1 at first, is raised by one where the weights are others.
 
     Returns: the facts written.
-    Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any).
+    Raises: ValueError for a flow that is not of the catalogue (`flow.save` stores any), and for facts
+        that a `model.json` cannot hold; nothing is written then.
 
     Example:
         >>> import tempfile
@@ -55,11 +58,13 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
             f"save_pretrained writes flows of flowzoo's own catalogue, {', '.join(models.__all__)}; got "
             f"{type(flow).__module__}.{type(flow).__qualname__}. flow.save('flow.keras') stores any flow."
         )
-    folder = pathlib.Path(folder)
+    folder, facts = pathlib.Path(folder), plain(facts)
     known = read_model_file(folder) if (folder / MODEL_FILE).is_file() else {}
     known = {key: value for key, value in known.items() if key not in OF_WEIGHTS}
     config = {
-        key: value for key, value in flow.get_config().items() if key not in ("name", "trainable", "dtype")
+        key: value
+        for key, value in flow.get_config().items()
+        if key not in ("name", "trainable", "dtype", "frozen")
     }
     name = facts.get("name") or known.get("name") or folder.resolve().name
     facts = {
@@ -70,12 +75,31 @@ def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
         "class": type(flow).__name__,
         "config": {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()},
     }
+    check_kinds(facts, "the facts")
     if not is_name(name):
         raise ValueError(f"A model's name has letters, digits, '.', '_' and '-'; got {name!r}. Give name=...")
     check_config(facts)
     folder.mkdir(parents=True, exist_ok=True)
     complete(store(flow, folder, facts, dtype, format), folder, facts)
     return facts
+
+
+def plain(facts):
+    """Facts as JSON has them, with the numbers of NumPy as Python's.
+
+    Raises: ValueError for what JSON lacks, such as NaN.
+
+    Example:
+        >>> plain({"metrics": {"bits_per_dim": np.float32(3.5)}})
+        {'metrics': {'bits_per_dim': 3.5}}
+    """
+    found = {}
+    for key, value in facts.items():
+        try:
+            found[key] = json.loads(json.dumps(value, default=lambda part: part.tolist(), allow_nan=False))
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{key}={value!r} cannot be written to a {MODEL_FILE}: {error}") from error
+    return found
 
 
 def store(flow, folder, facts, dtype="float16", format="h5"):
@@ -143,15 +167,15 @@ def draw_samples(flow, folder, facts):
 
 def draw_latent_space(flow, folder, facts):
     """Writes interpolations.png and attributes.png, of samples, for a model with attribute directions."""
-    temperature = facts["samples"]["temperature"]
+    temperature = facts.get("samples", {}).get("temperature", 1.0)
     a, b = (flow.sample(6, temperature=temperature, seed=seed) for seed in (1, 2))
     write_atomically(
         folder / "interpolations.png",
-        lambda path: plots.interpolation_strips(flow, a, b, steps=10, path=path),
+        lambda path: plots.interpolation_strips(flow, a, b, steps=10, seed=0, path=path),
     )
     strengths = np.linspace(-STRENGTH, STRENGTH, 7)
     faces = flow.sample(4, temperature=temperature, seed=3)
-    rows = [flow.manipulate(faces, direction, strengths) for direction in decoded(facts).values()]
+    rows = [flow.manipulate(faces, direction, strengths, seed=0) for direction in decoded(facts).values()]
     images = ops.reshape(ops.stack(rows), (-1, *flow.event_shape))
     write_atomically(
         folder / "attributes.png",

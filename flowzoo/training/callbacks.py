@@ -1,33 +1,27 @@
 """What watches over a training by a recipe."""
 
-import math
 import time
 
 import keras
 
+from flowzoo.divergence import StopWhenNotFinite
 
-class StopWhenDiverged(keras.callbacks.Callback):
+
+class StopWhenDiverged(StopWhenNotFinite):
     """Ends a training whose loss is no longer finite, before anything good is overwritten."""
 
     def __init__(self, work):
         super().__init__()
         self.work = work
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
-        if math.isfinite(loss):
-            return
+    def advice(self):
         kept = (
             f"The state after epoch {self.epoch} is kept in {self.work}, with the best weights so far, and "
             "the same command goes on from there"
             if self.epoch
             else "It was the first epoch, so there is nothing to go on from; start again"
         )
-        raise RuntimeError(
-            f"Training diverged: the loss became {loss} in epoch {self.epoch + 1}, batch {batch + 1}. "
+        return (
             f"{kept}. A lower learning rate (--learning-rate), a longer warm-up or a smaller clipnorm in "
             "the recipe usually helps."
         )

@@ -50,7 +50,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     @property
     def best_weights(self):
-        """The file with the weights of the least validation loss."""
+        """The file with the weights of the epoch whose `loss_of` is the least."""
         return self.latest / "best.weights.h5"
 
     def on_train_begin(self, logs=None):
@@ -63,7 +63,7 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({"epoch": epoch, **{key: float(logs[key]) for key in sorted(logs)}})
-        best = self.rows[-1]["val_loss"] <= min(row["val_loss"] for row in self.rows)
+        best = loss_of(self.rows[-1]) <= min(map(loss_of, self.rows))
         if not self.writes:
             if best:
                 self._save_best(None)  # all machines swap the weights, or none
@@ -97,6 +97,11 @@ class Checkpoints(keras.callbacks.Callback):
     def _save_weights(self, path):
         with replicas.one_machine():
             self.model.save_weights(path)
+
+
+def loss_of(row):
+    """The loss that tells how good an epoch is: on validation data, or without any on the training data."""
+    return row.get("val_loss", row["loss"])
 
 
 def _csv(rows):

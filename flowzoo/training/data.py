@@ -22,14 +22,25 @@ def load_examples(model, data, split, data_dir=None):
 def training_and_validation(model, facts, devices, data_dir=None):
     """Two tuples of arrays, examples and perhaps labels; the last training examples are held out.
 
-    Each holds as many examples as all devices can share evenly.
+    Each holds as many examples as all devices can share evenly. Where the recipe holds none out, the
+    second is None.
+
+    Raises: ValueError for a recipe that leaves none for training.
     """
     data, held_out = facts["data"], facts["recipe"]["validation_examples"]
     arrays = [part for part in load_examples(model, data, data["train"], data_dir) if part is not None]
+    kept = len(arrays[0]) - held_out
+    if kept < devices.count:
+        raise ValueError(
+            f"The recipe of {facts['name']} holds {held_out:,} of {len(arrays[0]):,} examples out for "
+            "validation and leaves too few for training; give it less validation_examples, 0 for none."
+        )
     training, validation = (
         tuple(_even(part[chosen], devices.count) for part in arrays)
-        for chosen in (slice(-held_out), slice(-held_out, None))
+        for chosen in (slice(kept), slice(kept, None))
     )
+    if not len(validation[0]):
+        return training, None
     if data.get("binarize"):
         validation = (binarize(validation[0]), *validation[1:])
     return training, validation

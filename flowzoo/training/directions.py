@@ -16,10 +16,10 @@ def directions_of_attributes(model, data, images, data_dir=None, most=1000):
 
     Returns: dict from the attribute's name to its direction as text, as `model.json` keeps it.
     """
-    found, mean = {}, model.mean_latent(images[:most])
+    found, mean = {}, model.mean_latent(images[:most], seed=0)
     for name in data["attributes"]:
         labelled, labels = load_arrays(
             data["name"], data["train"], size=data.get("size", 64), labels=name, data_dir=data_dir
         )
-        found[name] = encoded(model.mean_latent(labelled[labels == 1][:most]) - mean)
+        found[name] = encoded(model.mean_latent(labelled[labels == 1][:most], seed=0) - mean)
     return found

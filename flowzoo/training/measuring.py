@@ -4,6 +4,7 @@ from flowzoo.datasets import TOY_DENSITIES, binarize
 from flowzoo.registry.index import info
 from flowzoo.registry.weights import load
 from flowzoo.training.data import load_examples
+from flowzoo.training.facts import check_data
 
 
 def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
@@ -15,9 +16,10 @@ def evaluate_pretrained(name_or_path, *, data_dir=None, progress=None):
         progress: called with the number of examples done.
 
     Returns: dict with "split" and the figures of the card's "metrics".
-    Raises: RegistryError as `flowzoo.load` does.
+    Raises: RegistryError as `flowzoo.load` does, and for a card that names no data.
     """
     facts = info(name_or_path)
+    check_data(facts, "test")
     return measure_on_test_split(load(name_or_path), facts["data"], data_dir, progress)
 
 
@@ -27,7 +29,7 @@ def measure_on_test_split(model, data, data_dir=None, progress=None):
     if data.get("binarize"):
         x = binarize(x)
     options = {key: data[key] for key in ("importance_samples",) if key in data}
-    found = model.measure(x, context, progress=progress, **options)
+    found = model.measure(x, context, seed=0, progress=progress, **options)
     if data["name"] in TOY_DENSITIES:
         found["entropy"] = TOY_DENSITIES[data["name"]]().entropy()
     return {"split": data["test"], **found}

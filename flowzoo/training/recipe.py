@@ -12,10 +12,11 @@ from flowzoo.registry.architecture import build
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
 from flowzoo.training.callbacks import EpochSeconds, StopWhenDiverged
-from flowzoo.training.checkpoints import Checkpoints
+from flowzoo.training.checkpoints import Checkpoints, loss_of
 from flowzoo.training.data import training_and_validation, training_batches
 from flowzoo.training.devices import find_devices
 from flowzoo.training.directions import directions_of_attributes
+from flowzoo.training.facts import check_data, check_recipe
 from flowzoo.training.hardware import hardware
 from flowzoo.training.measuring import measure_on_test_split
 from flowzoo.training.optimizer import recipe_optimizer
@@ -49,9 +50,12 @@ def train(
     Returns: the new facts, written to `folder/model.json` with weights, card and samples. Of
         several machines the first does so; the others wait for it and give None.
     Raises: RuntimeError when the loss is no longer finite, the last good epoch is kept; ValueError
-        for more devices than there are, or that do not divide the batch.
+        for more devices than there are, or that do not divide the batch; RegistryError, a ValueError, for
+        a `model.json` without a recipe or data.
     """
     facts = info(name_or_path)
+    check_recipe(facts)
+    check_data(facts, "train", "test")
     devices = find_devices(devices)
     _change(facts["recipe"], devices, epochs, learning_rate, dtype_policy)
     folder = pathlib.Path(folder)
@@ -141,13 +145,14 @@ def _fit(model, facts, folder, training, validation, devices, verbose):
     if not done and "initialization_examples" in recipe:  # more than a small first batch
         model.initialize(*(part[: recipe["initialization_examples"]] for part in training))
     batches = training_batches(training, facts, epoch=done)
-    validation = Batches(*validation, batch_size=recipe["batch_size"], shuffle=False)
+    if validation is not None:
+        validation = devices.share(Batches(*validation, batch_size=recipe["batch_size"], shuffle=False))
     with devices.fit_scope():
         model.fit(
             devices.share(batches),
             epochs=recipe["epochs"],
             initial_epoch=done,
-            validation_data=devices.share(validation),
+            validation_data=validation,
             verbose=verbose if first else 0,
             shuffle=False,  # the batches have an order of their own, which does not depend on interruptions
             callbacks=[
@@ -165,7 +170,7 @@ def _told(rows, examples, devices):
     seconds = sum(row["seconds"] for row in rows)
     return {
         "examples": examples,
-        "best_epoch": 1 + min(range(len(rows)), key=lambda i: rows[i]["val_loss"]),
+        "best_epoch": 1 + min(range(len(rows)), key=lambda i: loss_of(rows[i])),
         "seconds": round(seconds),
         "examples_per_second": round(examples * len(rows) / seconds, 1),
         "hardware": hardware(devices),
