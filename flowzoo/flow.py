@@ -529,8 +529,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
                 f"The base {self.base_layer.describe()!r} of {self.name} is bounded, but of the first batch "
                 f"{outside.sum()} of {len(outside)} latents lie outside; they go from {z.min():.3g} to "
                 f"{z.max():.3g}. There the density is 0 and has no gradient, so that no training brings them "
-                "in. For 'uniform', on [0, 1), use base='logistic', the same but for a sigmoid, or 'normal', or "
-                "let the layers map the data into the unit interval. Angles lie in [-pi, pi)."
+                "in. For 'uniform', on [0, 1), use base='logistic', the same but for a sigmoid, or 'normal', "
+                "or let the layers map the data into the unit interval. Angles lie in [-pi, pi)."
             )
 
     def _checked_network(self, network):
