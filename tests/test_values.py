@@ -268,9 +268,7 @@ def test_a_uniform_base_that_training_cannot_reach_is_refused():
     flow = flowzoo.Flow([layers.AffineCoupling()], event_shape=2, base="uniform")
     flow.compile(optimizer="adam")
     for data in (x, flowzoo.datasets.Batches(x)):
-        with pytest.raises(
-            ValueError, match=r"'uniform' of flow.* in \[0, 1\), .* first batch .*base='logistic'"
-        ):
+        with pytest.raises(ValueError, match=r"'uniform' of flow.* first batch .*base='logistic'"):
             flow.fit(data, verbose=0)
     flow = flowzoo.Flow([Invert(Logit(0.0)), layers.AffineCoupling()], event_shape=2, base="uniform")
     flow.compile(optimizer="adam")
