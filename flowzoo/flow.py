@@ -553,10 +553,6 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         self._check_context(context)
         return checks.cast("context", context, self.variable_dtype)
 
-    def _check_values(self, x, context=None):
-        if context is not None:
-            self._check_context(context)
-
     def _check_context(self, context):
         """Refuses a checked context of values that the flow does not know."""
 
