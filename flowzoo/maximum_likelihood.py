@@ -1,6 +1,7 @@
 """Maximum likelihood training by Keras's own `fit`."""
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -8,6 +9,10 @@ from keras import ops
 
 from flowzoo import backend, checks, replicas
 from flowzoo.metrics import bits_per_dim
+
+MOST_EXAMPLES = 1024  # that layers such as ActNorm start from
+MOST_NUMBERS = 2**20  # in these: of images fewer suffice
+MOST_BATCHES = 32
 
 
 class MaximumLikelihood(keras.Model):
@@ -57,25 +62,28 @@ class MaximumLikelihood(keras.Model):
         here, which fails where their sizes differ."""
 
     def _initialize_from(self, x, y, batch_size):
-        """Initializes from the data's first batch; gives back the data, nothing of it lost."""
+        """Initializes from some of the data; gives back the data, nothing of them lost."""
         if x is None:
             raise ValueError("fit needs data: x is None.")
         needed = self.needs_initialization
+        most = max(batch_size, min(MOST_EXAMPLES, MOST_NUMBERS // math.prod(self.event_shape)))
         if _is_arrays(x):
             data = (x,) if y is None else (x, y)
             self._check_arrays(self._packed(data)[0])
-            first = keras.tree.map_structure(lambda a: a[:batch_size], data)
+            batches = [keras.tree.map_structure(lambda a: _spread_over(a, most), data)]
         elif not needed:
             return x
         elif isinstance(x, keras.utils.PyDataset):
-            first = x[0]
+            places = itertools.count() if x.num_batches is None else range(x.num_batches)
+            batches = _first((x[i] for i in places), most)
         elif hasattr(x, "__next__"):
-            first = next(x)
-            x = (batch for batch in itertools.chain([first], x))
+            batches = _first(x, most)
+            x = (batch for batch in itertools.chain(batches, x))
         else:
-            first = next(iter(x))
+            batches = _first(iter(x), most)
         if needed:
-            inputs = self._packed(replicas.first_batch(first))[0]
+            inputs = [self._packed(batch)[0] for batch in batches]
+            inputs = replicas.first_batch(keras.tree.map_structure(_joined, *inputs))
             self.initialize(*(inputs if self.context_shape is not None else [inputs]))
         return x
 
@@ -158,3 +166,26 @@ def _is_arrays(x):
         isinstance(part, np.ndarray) or ops.is_tensor(part) or np.isscalar(part)
         for part in keras.tree.flatten(x)
     )
+
+
+def _spread_over(values, most):
+    """At most so many of `values`, evenly over their first axis, for they may be sorted."""
+    if values.shape[0] <= most:
+        return values
+    places = np.linspace(0, values.shape[0] - 1, most).astype("int32")
+    return ops.take(values, places, axis=0) if ops.is_tensor(values) else values[places]
+
+
+def _first(batches, most):
+    """The first of `batches`, with so many examples together, or fewer where they are small."""
+    taken, count = [], 0
+    for batch in itertools.islice(batches, MOST_BATCHES):
+        taken.append(batch)
+        count += keras.tree.flatten(batch)[0].shape[0]
+        if count >= most:
+            break
+    return taken
+
+
+def _joined(*parts):
+    return parts[0] if len(parts) == 1 else np.concatenate([ops.convert_to_numpy(part) for part in parts])
