@@ -8,7 +8,6 @@ from helpers import data_for, numpy, pixels
 from keras import ops
 
 import flowzoo
-from flowzoo import backend
 from flowzoo.layers import ActNorm, BatchNormalization, DiagonalScaling, Standardize
 from flowzoo.naming import named_weights
 from flowzoo.testing import jacobian_log_det
@@ -263,24 +262,22 @@ def test_vector_models_are_bijective_and_finite_with_weights_moved_by_a_twentiet
         np.testing.assert_allclose(numpy(log_det), expected, atol=1e-3)
 
 
-def test_a_default_glow_starts_at_the_uniform_model_and_does_not_explode():
+def test_a_glow_starts_without_exploding_and_its_images_come_back_even_from_weights_that_moved():
     x = pixels((8, 8, 3), n=64)
-    flow = flowzoo.Glow(event_shape=(8, 8, 3), steps=4, hidden_channels=256)
-    flow.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=backend.name == "jax")
+    flow = flowzoo.Glow(event_shape=(8, 8, 3), levels=2, steps=4, hidden_channels=256)
+    flow.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
     losses = flow.fit(x, epochs=2, verbose=0).history["loss"]
-    uniform = 192 * np.log(256)  # 1065 nats
-    assert max(losses) < 1.1 * uniform  # a Gaussian of the same variance has 1099
+    uniform = 192 * np.log(256)  # 1065 nats; a Gaussian of the same variance has 1099
+    assert max(losses) < 1.1 * uniform
     np.testing.assert_array_equal(numpy(flow.round_trip_error(x, seed=0)), 0)
+    np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
 
 
-def test_images_come_back_exactly_from_weights_moved_by_a_hundredth():
-    for flow in (
-        flowzoo.Glow(event_shape=(8, 8, 3), steps=4, hidden_channels=256),
-        flowzoo.RealNVP(event_shape=(8, 8, 3), hidden_channels=16, blocks=1),
-    ):
-        x = pixels((8, 8, 3), n=64)
-        flow.initialize(x)
-        np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
+def test_images_of_realnvp_come_back_from_weights_that_moved():
+    flow = flowzoo.RealNVP(event_shape=(8, 8, 3), hidden_channels=8, blocks=1)
+    x = pixels((8, 8, 3), n=64)
+    flow.initialize(x)
+    np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
 
 
 def test_the_round_trip_error_is_that_of_decoding_what_was_encoded():
