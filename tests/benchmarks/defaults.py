@@ -22,7 +22,6 @@ import sys
 import tempfile
 
 import numpy as np
-import platformdirs
 
 SEEDS = 5
 RATE = 2e-3
@@ -59,6 +58,8 @@ def main():
 
 
 def arguments():
+    import platformdirs  # here, for zuko's environment lacks it
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
