@@ -33,7 +33,7 @@ SETTINGS = {  # epochs and batch size
     "diabetes": (20, 50),
 }
 FLOWS = ("MAF", "RealNVP", "NICE")
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def main():
@@ -110,11 +110,22 @@ def four_gaussians(n, seed):
 def run(python, path, work, library, units, options):
     """Held-out losses by set and flow, of every seed, from a process of its own."""
     told = json.dumps({"work": str(work), "units": units, "flows": options.flows, "sets": options.sets})
-    code = f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).parent)!r}); import defaults; "
+    code = (
+        f"import sys; sys.path.insert(0, {str(pathlib.Path(__file__).resolve().parent)!r}); import defaults; "
+    )
     code += f"defaults.{library}_losses({told!r})"
-    environment = {**os.environ, "PYTHONPATH": str(path), "KERAS_BACKEND": "jax"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(path and pathlib.Path(path).resolve()),
+        "KERAS_BACKEND": "jax",
+    }
     result = subprocess.run(
-        [python, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True
+        [python, "-c", code],
+        cwd=work,  # not a checkout, which would come before the path
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     return json.loads(result.stdout.splitlines()[-1])
 
