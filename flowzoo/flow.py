@@ -16,6 +16,7 @@ from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
+from flowzoo.layers.statistics import Statistics
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
 from flowzoo.published import Published
@@ -70,6 +71,9 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             (batch, ...), or None. What it gives is the context that the layers see. It trains with the
             flow, and runs once a pass.
         base: "normal", "logistic" or "uniform".
+        standardize_context: whether the layers see the context less its mean and over its spread, of each
+            component or channel, in the data that training starts from; not with a context network, which
+            sees the context as it is.
 
     A flow whose last layer (the data end) is `flowzoo.layers.Dequantize` is an image flow: it
     takes integers, its samples are uint8, and `fit` reports `bits_per_dim`.
@@ -91,7 +95,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         (3, 2)
     """
 
-    noise_parts = 256  # of a pixel: its noise keeps a distance from the next integer, for float32
+    noise_parts = 64  # of a pixel: its noise keeps a distance from the next integer, for float32
 
     def __init__(
         self,
@@ -101,6 +105,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         context_shape=None,
         context_network=None,
         base="normal",
+        standardize_context=False,
         name=None,
         **kwargs,
     ):
@@ -111,6 +116,10 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         self.context_shape = context_shape
         self.context_network = self._checked_network(context_network)
         self.base = checks.choice("base", base, BASES)
+        self.standardize_context = bool(standardize_context)
+        self.context_statistics = None
+        if self.standardize_context and context_shape is not None and context_network is None:
+            self.context_statistics = Statistics(name="context_statistics")
         self.chain = Chain(flow_layers, name="chain")
         self.dimensions = math.prod(self.event_shape)
         self.seed_generator = replicas.SeedGenerator()
@@ -123,6 +132,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         if self.built:
             return
         self.seen_context_shape = self._built_context_shape()
+        if self.context_statistics is not None:
+            self.context_statistics.build(self.seen_context_shape)
         self.chain.build((None, *self.event_shape), self.seen_context_shape)
         checks.one_dtype(self)
         self.latent_shape = self.chain.latent_shape
@@ -146,9 +157,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         return [*([] if self.context_network is None else [self.context_network]), *self.flow_layers]
 
     def named_parts(self):
-        """The context network, if there is one, and the layers by their places, for `flowzoo.naming`."""
-        network = {} if self.context_network is None else {"context_network": self.context_network}
-        return network | {str(place): layer for place, layer in enumerate(self.flow_layers)}
+        """What stands before the context, if it does, and the layers by place, for `flowzoo.naming`."""
+        parts = {str(place): layer for place, layer in enumerate(self.flow_layers)}
+        for name in ("context_network", "context_statistics"):
+            if getattr(self, name) is not None:
+                parts[name] = getattr(self, name)
+        return parts
 
     @property
     def latent_dimensions(self):
@@ -206,7 +220,8 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             return None
         if self.context_network is not None:
             context = self.context_network(context, training=training)
-        return ops.cast(ops.reshape(context, (-1, *self.seen_context_shape[1:])), self.variable_dtype)
+        context = ops.cast(ops.reshape(context, (-1, *self.seen_context_shape[1:])), self.variable_dtype)
+        return context if self.context_statistics is None else self.context_statistics(context)
 
     def _built_context_shape(self):
         """The shape of what the layers see of a context, (None, ...), or None; builds the network."""
@@ -396,6 +411,28 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
     def _decoded(self, z, context, discrete):
         return (self._decode if discrete else self._decode_reals).run((z, context))
 
+    def round_trip_error(self, x, context=None, *, seed=None, batch_size=None):
+        """How far each example is from decode(encode(x)): the largest difference, (batch,).
+
+        Exact arithmetic would give 0. That of float32 errs in the seventh digit, and each layer can stretch
+        what the last one erred by as much as it stretches its data: a look at some examples tells whether
+        the latents of a trained flow are to be relied on. For image flows the differences are of whole
+        pixel values, so that 0 stands for an image that comes back as it was (less the bits that the
+        flow drops). Should they not be 0, then a smaller `log_scale_bound`, fewer layers, a lower learning
+        rate or 64-bit floats help.
+
+        Arguments: those of `encode`.
+        """
+        back = self.decode(
+            self.encode(x, context, seed=seed, batch_size=batch_size), context, batch_size=batch_size
+        )
+        x, _ = self._examples(x, context)
+        if self.is_image_flow:
+            step = self.flow_layers[-1].step
+            x = step * ops.floor(x / step)
+        difference = ops.abs(ops.cast(back, self.variable_dtype) - x)
+        return ops.max(ops.reshape(difference, (-1, self.dimensions)), axis=1)
+
     def _noise_key(self, seed):
         """The key of the noise; one that nobody uses where the flow takes none."""
         return self._key(seed, draws=self.chain.noise_shape is not None)
@@ -445,8 +482,16 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
         )
         noise = self._drawn_noise(self._noise_key(None), 0, x)
+        if self.context_statistics is not None:
+            self.context_statistics.initialize(ops.reshape(context, (-1, *self.seen_context_shape[1:])))
         self.chain.initialize(x, self._seen_context(context), noise)
         replicas.spread(self)
+
+    @property
+    def needs_initialization(self):
+        """Whether a layer still waits for data to start from."""
+        statistics = self.context_statistics
+        return self.chain.needs_initialization or (statistics is not None and statistics.needs_initialization)
 
     def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""

@@ -21,6 +21,7 @@ from flowzoo.layers import (
     Rescale,
     Reshape,
     Squeeze,
+    Standardize,
     TFPBijector,
 )
 from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
@@ -32,8 +33,18 @@ LAYERS = {
     "affine coupling": (lambda: AffineCoupling(MLP((16, 16))), (4,), False),
     "affine coupling, swapped": (lambda: AffineCoupling(MLP((16,)), swap=True), (5,), False),
     "affine coupling, residual": (lambda: AffineCoupling(ResidualMLP(16, blocks=2)), (4,), False),
+    "affine coupling, uniform": (
+        lambda: AffineCoupling(MLP((16,), initializer="uniform"), head_initializer="uniform"),
+        (4,),
+        False,
+    ),
     "autoregressive": (lambda: MaskedAutoregressive(hidden_units=(16, 12)), (4,), False),
     "autoregressive, one dimension": (lambda: MaskedAutoregressive(hidden_units=(8,)), (1,), False),
+    "autoregressive, uniform": (
+        lambda: MaskedAutoregressive(hidden_units=(16,), initializer="uniform"),
+        (4,),
+        False,
+    ),
     "autoregressive, reversed": (
         lambda: MaskedAutoregressive(order="reversed", activation="tanh"),
         (4,),
@@ -60,6 +71,8 @@ LAYERS = {
     "actnorm on images": (lambda: ActNorm(log_scale_factor=3.0), (2, 3, 2), False),
     "batch normalization": (BatchNormalization, (4,), False),
     "batch normalization on images": (BatchNormalization, (2, 2, 3), False),
+    "standardize": (Standardize, (4,), False),
+    "standardize on images": (Standardize, (2, 2, 3), False),
     "invertible linear": (InvertibleLinear, (5,), False),
     "invertible linear on images": (InvertibleLinear, (2, 2, 3), False),
     "invertible linear, matrix": (lambda: InvertibleLinear(parametrization="matrix"), (5,), False),

@@ -25,7 +25,7 @@ class MaskedAutoregressive(FlowLayer):
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017, arXiv:1705.07057)
 
     Arguments:
-        hidden_units, activation, order, seed: of the `flowzoo.networks.MADE` within.
+        hidden_units, activation, order, seed, initializer: of the `flowzoo.networks.MADE` within.
         transformer: "affine", x_i = z_i * exp(s_i) + shift_i with |s_i| < log_scale_bound;
             "gated", z_i = g_i * x_i + (1 - g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the
             update of inverse autoregressive flows; or "mixture", which gives x_i a mixture of
@@ -49,9 +49,10 @@ class MaskedAutoregressive(FlowLayer):
         order="natural",
         transformer="affine",
         components=10,
-        log_scale_bound=5.0,
+        log_scale_bound=2.0,
         forget_bias=1.0,
         seed=None,
+        initializer="he_normal",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -63,6 +64,7 @@ class MaskedAutoregressive(FlowLayer):
         self.log_scale_bound = log_scale_bound
         self.forget_bias = forget_bias
         self.seed = seed
+        self.initializer = initializer
         if transformer == "affine":
             self.transformer = Affine(log_scale_bound)
         elif transformer == "gated":
@@ -75,6 +77,7 @@ class MaskedAutoregressive(FlowLayer):
             activation=activation,
             order=order,
             seed=seed,
+            initializer=initializer,
             dtype=self.dtype_policy,
             name="made",
         )
@@ -109,6 +112,7 @@ class MaskedAutoregressive(FlowLayer):
             "log_scale_bound": self.log_scale_bound,
             "forget_bias": self.forget_bias,
             "seed": self.seed,
+            "initializer": self.initializer,
         }
 
     def named_parts(self):

@@ -7,10 +7,12 @@ from flowzoo import checks
 from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
+from flowzoo.networks.initial import kernel_and_bias
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
 
 HEADS = ("dense", "conv")
+STARTS = ("zeros", "uniform")
 
 
 class Coupling(FlowLayer):
@@ -19,14 +21,24 @@ class Coupling(FlowLayer):
         x = [z_a, t(z_b; network(z_a, context))]
 
     The first half passes, or the second with `swap=True`. `network` is any Keras layer from
-    (batch, ..., d) to (batch, ..., features); the head, a layer that starts at zero, turns its
-    features into the parameters of the transformer, so that a new layer is the identity. Each
-    runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's channel-wise
-    mask. A context joins the passing half: a flat one as constant channels, an image as channels in the
-    height and width of that half, see `flowzoo.layers.context.context_at`.
+    (batch, ..., d) to (batch, ..., features); the head turns its features into the parameters of the
+    transformer. By default the head starts at zero, so that a new layer is the identity. Each runs once
+    a pass. On images (H, W, C) the halves are of the channels, RealNVP's channel-wise mask. A context
+    joins the passing half: a flat one as constant channels, an image as channels in the height and width
+    of that half, see `flowzoo.layers.context.context_at`.
     """
 
-    def __init__(self, network, transformer, *, swap=False, head="dense", use_context=True, **kwargs):
+    def __init__(
+        self,
+        network,
+        transformer,
+        *,
+        swap=False,
+        head="dense",
+        head_initializer="zeros",
+        use_context=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(network, keras.layers.Layer):
             raise ValueError(
@@ -36,6 +48,7 @@ class Coupling(FlowLayer):
         self.transformer = transformer
         self.swap = bool(swap)
         self.head_name = checks.choice("head", head, HEADS)
+        self.head_initializer = checks.choice("head_initializer", head_initializer, STARTS)
         self.use_context = bool(use_context)
 
     def build(self, x_shape, context_shape=None):
@@ -44,15 +57,20 @@ class Coupling(FlowLayer):
         if self.head_name == "conv":
             self.head = ZeroConv2D(outputs, dtype=self.dtype_policy, name="head")
         else:
-            self.head = keras.layers.Dense(
-                outputs, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
-            )
+            self.head = keras.layers.Dense(outputs, dtype=self.dtype_policy, name="head")
         if self.use_context:
             passing += context_channels(x_shape, context_shape)
         network_shape = (*x_shape[:-1], passing)
         if not self.network.built:
             self.network.build(network_shape)
-        self.head.build(self.network.compute_output_shape(network_shape))
+        features_shape = self.network.compute_output_shape(network_shape)
+        if self.head_name == "dense":
+            kernel, bias = ("zeros", "zeros")
+            if self.head_initializer == "uniform":
+                kernel, bias = kernel_and_bias("uniform", features_shape[-1])
+            self.head.kernel_initializer = keras.initializers.get(kernel)
+            self.head.bias_initializer = keras.initializers.get(bias)
+        self.head.build(features_shape)
 
     def _channels(self, x_shape):
         """How many channels pass, and how many are changed."""
@@ -98,6 +116,7 @@ class Coupling(FlowLayer):
             "network": keras.saving.serialize_keras_object(self.network),
             "swap": self.swap,
             "head": self.head_name,
+            "head_initializer": self.head_initializer,
             "use_context": self.use_context,
         }
 
@@ -122,6 +141,7 @@ class AdditiveCoupling(Coupling):
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in).
         use_context: False for a layer that leaves the context of a conditional flow to others.
 
     Example:
@@ -150,6 +170,7 @@ class AffineCoupling(Coupling):
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in).
         use_context: False for a layer that leaves the context of a conditional flow to others.
         log_scale_bound: b above, in nats.
 
@@ -160,7 +181,7 @@ class AffineCoupling(Coupling):
         (3,)
     """
 
-    def __init__(self, network=None, *, log_scale_bound=5.0, **kwargs):
+    def __init__(self, network=None, *, log_scale_bound=2.0, **kwargs):
         super().__init__(network or MLP((64, 64)), Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 

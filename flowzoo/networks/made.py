@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
+from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
 
 ORDERS = ("natural", "reversed", "random")
 
@@ -31,6 +32,8 @@ class MADE(keras.layers.Layer):
         activation: name of a Keras activation.
         order: "natural", "reversed" or "random"; a random order is drawn once and saved.
         seed: integer that draws the random order.
+        initializer: "he_normal", of the hidden kernels, with all else zero, so that the outputs start at
+            zero; or "uniform", of all weights, in +-1 / sqrt(fan-in).
 
     Example:
         >>> made = flowzoo.networks.MADE(2, hidden_units=(32,))
@@ -39,7 +42,15 @@ class MADE(keras.layers.Layer):
     """
 
     def __init__(
-        self, parameters=2, *, hidden_units=(64, 64), activation="relu", order="natural", seed=None, **kwargs
+        self,
+        parameters=2,
+        *,
+        hidden_units=(64, 64),
+        activation="relu",
+        order="natural",
+        seed=None,
+        initializer="he_normal",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.parameters = checks.positive_integer("parameters", parameters)
@@ -48,6 +59,7 @@ class MADE(keras.layers.Layer):
         self.activate = keras.activations.get(activation)
         self.order = checks.choice("order", order, ORDERS)
         self.seed = seed
+        self.initializer = checks.choice("initializer", initializer, INITIALIZERS)
 
     def build(self, inputs_shape, context_shape=None):
         self.size = inputs_shape[-1]
@@ -63,26 +75,28 @@ class MADE(keras.layers.Layer):
             lowest + np.arange(units) * (self.size - lowest) // units for units in self.hidden_units
         ]
         widths = (self.size, *self.hidden_units)
+        starts = [kernel_and_bias(self.initializer, inputs) for inputs in widths]
         self.kernels = [
-            self.add_weight(shape=shape, initializer="he_normal", name=f"kernel_{i}")
-            for i, shape in enumerate(itertools.pairwise(widths))
+            self.add_weight(shape=shape, initializer=start, name=f"kernel_{i}")
+            for i, (shape, (start, _)) in enumerate(zip(itertools.pairwise(widths), starts, strict=False))
         ]
         self.biases = [
-            self.add_weight(shape=(units,), initializer="zeros", name=f"bias_{i}")
-            for i, units in enumerate(self.hidden_units)
+            self.add_weight(shape=(units,), initializer=start, name=f"bias_{i}")
+            for i, (units, (_, start)) in enumerate(zip(self.hidden_units, starts, strict=False))
         ]
         self.context_kernel = None
         if context_shape is not None:
             self.context_kernel = self.add_weight(
                 shape=(context_shape[-1], self.hidden_units[0]),
-                initializer="he_normal",
+                initializer=kernel_and_bias(self.initializer, context_shape[-1])[0],
                 name="context_kernel",
             )
         outputs = self.parameters * self.size
+        kernel, bias = ("zeros", "zeros") if self.initializer == "he_normal" else starts[-1]
         self.output_kernel = self.add_weight(
-            shape=(self.hidden_units[-1], outputs), initializer="zeros", name="output_kernel"
+            shape=(self.hidden_units[-1], outputs), initializer=kernel, name="output_kernel"
         )
-        self.output_bias = self.add_weight(shape=(outputs,), initializer="zeros", name="output_bias")
+        self.output_bias = self.add_weight(shape=(outputs,), initializer=bias, name="output_bias")
 
     def _initial_degrees(self, shape, dtype=None):
         degrees = np.arange(1, self.size + 1)
@@ -183,6 +197,7 @@ class MADE(keras.layers.Layer):
             "activation": self.activation,
             "order": self.order,
             "seed": self.seed,
+            "initializer": self.initializer,
         }
 
 
