@@ -11,6 +11,7 @@ from keras import ops
 from flowzoo import checks
 
 KEYS = ("x", "context", "sample_weight")
+MOST_BATCHES = 32  # that training starts from
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,18 +199,50 @@ def is_dataset(x):
     return hasattr(x, "__iter__") and not is_array
 
 
-def first_batch(data, count):
-    """The first batch of what `take` gave, `count` examples of arrays, and the data, nothing of them lost."""
+def first_batches(data, most):
+    """The first batches of what `take` gave, and the data, nothing of them lost.
+
+    The batches have `most` examples together, or fewer where they are small. Of arrays they are one, spread
+    evenly over all examples, which may be sorted.
+    """
     if isinstance(data, dict):
-        return keras.tree.map_structure(lambda part: part[:count], data), data
+        return [keras.tree.map_structure(lambda part: _spread_over(part, most), data)], data
     if isinstance(data, keras.utils.PyDataset):
-        return data[0], data
-    first = next(data if hasattr(data, "__next__") else iter(data), None)
-    if first is None:
+        places = itertools.count() if data.num_batches is None else range(data.num_batches)
+        first = _first((data[i] for i in places), most)
+    else:
+        first = _first(data if hasattr(data, "__next__") else iter(data), most)
+    if not first:
         raise ValueError("The dataset gives no batch: it is empty, or was used up before.")
     if hasattr(data, "__next__"):
-        data = (batch for batch in itertools.chain([first], data))
+        data = (batch for batch in itertools.chain(first, data))
     return first, data
+
+
+def joined(batches):
+    """One dict of the examples of several."""
+    if len(batches) == 1:
+        return batches[0]
+    return {
+        key: np.concatenate([ops.convert_to_numpy(batch[key]) for batch in batches]) for key in batches[0]
+    }
+
+
+def _spread_over(values, most):
+    if values.shape[0] <= most:
+        return values
+    places = np.linspace(0, values.shape[0] - 1, most).astype("int32")
+    return ops.take(values, places, axis=0) if ops.is_tensor(values) else values[places]
+
+
+def _first(batches, most):
+    taken, count = [], 0
+    for batch in itertools.islice(batches, MOST_BATCHES):
+        taken.append(batch)
+        count += keras.tree.flatten(batch)[0].shape[0]
+        if count >= most:
+            break
+    return taken
 
 
 def _the_one(what, one, other):

@@ -1,12 +1,17 @@
 """Maximum likelihood training by Keras's own `fit`."""
 
+import math
+
 import keras
 from keras import ops
 
 from flowzoo import backend, checks, replicas, values
 from flowzoo.divergence import watched
-from flowzoo.intake import Intake, first_batch
+from flowzoo.intake import Intake, first_batches, joined
 from flowzoo.metrics import bits_per_dim
+
+MOST_EXAMPLES = 1024  # that layers such as ActNorm start from
+MOST_NUMBERS = 2**20  # in these: of images fewer suffice
 
 
 class MaximumLikelihood(keras.Model):
@@ -190,14 +195,17 @@ class MaximumLikelihood(keras.Model):
         here, which fails where their sizes differ."""
 
     def _initialize_from(self, data, batch_size):
-        """Checks the data, of a dataset the first batch, and initializes from it; gives all of them back."""
-        first, data = first_batch(data, batch_size)
+        """Checks the data, of datasets the first batches, and initializes from them; nothing of them is lost."""
+        most = batch_size or 1
+        if self.needs_initialization:
+            most = max(most, min(MOST_EXAMPLES, MOST_NUMBERS // math.prod(self.event_shape)))
+        first, data = first_batches(data, most)
         whole = all(
             hasattr(part, "__array__") for part in keras.tree.flatten(first)
         )  # not in replicas' parts
         if not whole and not self.needs_initialization:
             return data
-        found = self._intake.batch(replicas.first_batch(first))
+        found = joined([self._intake.batch(replicas.first_batch(batch)) for batch in first])
         if whole:
             self._check_training(data if isinstance(data, dict) else found)
         batch = [found[key] for key in ("x", "context") if key in found]

@@ -22,6 +22,7 @@ from flowzoo.layers import (
     Rescale,
     Reshape,
     Squeeze,
+    Standardize,
     TFPBijector,
 )
 from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
@@ -40,8 +41,18 @@ LAYERS = {
         (4,),
         False,
     ),
+    "affine coupling, uniform": (
+        lambda: AffineCoupling(MLP((16,), initializer="uniform"), head_initializer="uniform"),
+        (4,),
+        False,
+    ),
     "autoregressive": (lambda: MaskedAutoregressive(hidden_units=(16, 12)), (4,), False),
     "autoregressive, one dimension": (lambda: MaskedAutoregressive(hidden_units=(8,)), (1,), False),
+    "autoregressive, uniform": (
+        lambda: MaskedAutoregressive(hidden_units=(16,), initializer="uniform"),
+        (4,),
+        False,
+    ),
     "autoregressive, reversed": (
         lambda: MaskedAutoregressive(order="reversed", activation="tanh"),
         (4,),
@@ -87,6 +98,8 @@ LAYERS = {
     "actnorm on images": (lambda: ActNorm(log_scale_factor=3.0), (2, 3, 2), False),
     "batch normalization": (BatchNormalization, (4,), False),
     "batch normalization on images": (BatchNormalization, (2, 2, 3), False),
+    "standardize": (Standardize, (4,), False),
+    "standardize on images": (Standardize, (2, 2, 3), False),
     "invertible linear": (InvertibleLinear, (5,), False),
     "invertible linear on images": (InvertibleLinear, (2, 2, 3), False),
     "invertible linear, matrix": (lambda: InvertibleLinear(parametrization="matrix"), (5,), False),

@@ -56,13 +56,15 @@ def test_every_weight_of_a_flow_layer_has_a_name(name):
                 "1/gamma",
                 "1/beta",
                 "2/places",
+                *(f"3/statistics/{name}" for name in ("mean", "log_scale", "initialized")),
             },
         ),
         (
             lambda: MODELS["IAF"](autoregressive_layers=1),
             {
-                f"0/layer/made/{role}"
-                for role in ("kernel_0", "bias_0", "output_kernel", "output_bias", "degrees")
+                *(f"0/layer/made/{role}" for role in ("kernel_0", "bias_0", "output_kernel")),
+                *("0/layer/made/output_bias", "0/layer/made/degrees"),
+                *(f"1/statistics/{name}" for name in ("mean", "log_scale", "initialized")),
             },
         ),
     ],

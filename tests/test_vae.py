@@ -85,10 +85,10 @@ def test_the_mean_kl_without_flows_is_the_closed_form():
     [
         {"posterior_flow": lambda: flowzoo.IAF(3, hidden_units=(8,))},
         {"posterior_flow": lambda: flowzoo.Flow([flowzoo.layers.AffineCoupling()], event_shape=3)},
-        {"prior_flow": lambda: flowzoo.MAF(3, hidden_units=(8,))},
+        {"prior_flow": lambda: flowzoo.MAF(3, hidden_units=(8,), initializer="he_normal")},
         {
             "posterior_flow": lambda: flowzoo.IAF(3, hidden_units=(8,)),
-            "prior_flow": lambda: flowzoo.NICE(3, base="normal"),
+            "prior_flow": lambda: flowzoo.NICE(3, base="normal", initializer="he_normal"),
         },
     ],
 )

@@ -15,6 +15,7 @@ from flowzoo.layers.permutation import Permutation
 from flowzoo.layers.preprocessing import Logit, Rescale, Reshape
 from flowzoo.layers.scaling import ActNorm, DiagonalScaling
 from flowzoo.layers.squeeze import Squeeze
+from flowzoo.layers.standardize import Standardize
 from flowzoo.layers.tfp_bijector import TFPBijector
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Rescale",
     "Reshape",
     "Squeeze",
+    "Standardize",
     "TFPBijector",
     "VariationalDequantize",
 ]

@@ -23,7 +23,7 @@ class MaskedAutoregressive(FlowLayer):
         Masked Autoregressive Flow for Density Estimation (Papamakarios et al., 2017, arXiv:1705.07057)
 
     Arguments:
-        hidden_units, activation, order, seed, residual: of the `flowzoo.networks.MADE` within.
+        hidden_units, activation, order, seed, residual, initializer: of the `flowzoo.networks.MADE` within.
         transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", x_i = z_i *
             exp(s_i) + shift_i with |s_i| < log_scale_bound; "additive"; "gated", z_i = g_i * x_i + (1 -
             g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the update of inverse autoregressive flows;
@@ -49,11 +49,12 @@ class MaskedAutoregressive(FlowLayer):
         order="natural",
         transformer="affine",
         components=10,
-        log_scale_bound=5.0,
+        log_scale_bound=2.0,
         forget_bias=1.0,
         seed=None,
         residual=False,
         periodic=(),
+        initializer="he_normal",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -65,6 +66,7 @@ class MaskedAutoregressive(FlowLayer):
         self.log_scale_bound = log_scale_bound
         self.forget_bias = forget_bias
         self.seed = seed
+        self.initializer = initializer
         self.transformer = transformers.get(
             transformer, components=components, log_scale_bound=log_scale_bound, forget_bias=forget_bias
         )
@@ -79,6 +81,7 @@ class MaskedAutoregressive(FlowLayer):
             seed=seed,
             residual=residual,
             periodic=self.periodic,
+            initializer=initializer,
             dtype=self.dtype_policy,
             name="made",
         )
@@ -122,6 +125,7 @@ class MaskedAutoregressive(FlowLayer):
             "seed": self.seed,
             "residual": self.residual,
             "periodic": self.periodic,
+            "initializer": self.initializer,
         }
 
     def named_parts(self):

@@ -1,10 +1,12 @@
 """Batch normalisation as a flow layer."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import replicas
 from flowzoo.layers.flow_layer import FlowLayer, positions
+from flowzoo.layers.statistics import ROUNDING
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -13,7 +15,8 @@ class BatchNormalization(FlowLayer):
 
     In training, mean and variance are those of the batch, on several devices of the global one, and
     the gradient passes through them; elsewhere, and in a layer that is frozen (`trainable = False`),
-    they are the running averages, which then stay. log_det is minus the sum of g and of
+    they are the running averages, which then stay. A column that is constant in the batch counts as one
+    of variance 1. log_det is minus the sum of g and of
     -log(variance + epsilon) / 2, times H * W for images.
 
     References:
@@ -96,6 +99,9 @@ class BatchStatistics(keras.layers.Layer):
         axes = tuple(range(len(x.shape) - 1))
         mean = replicas.global_mean(x, axes)
         variance = replicas.global_mean(ops.square(x - mean), axes)
+        rounding = (ROUNDING * np.finfo(keras.backend.standardize_dtype(x.dtype)).eps) ** 2
+        constant = variance <= rounding * replicas.global_mean(ops.square(x), axes)
+        variance = ops.where(constant, ops.ones_like(variance), variance)
         for average, value in ((self.mean, mean), (self.variance, variance)):
             average.assign(self.momentum * average + (1 - self.momentum) * ops.stop_gradient(value))
         return mean, variance

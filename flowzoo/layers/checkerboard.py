@@ -31,7 +31,7 @@ class CheckerboardCoupling(Coupling):
         (5,)
     """
 
-    def __init__(self, network=None, transformer=None, *, log_scale_bound=5.0, **kwargs):
+    def __init__(self, network=None, transformer=None, *, log_scale_bound=2.0, **kwargs):
         super().__init__(network, transformer or Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 

@@ -8,11 +8,13 @@ from flowzoo import checks, transformers
 from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
+from flowzoo.networks.initial import kernel_and_bias
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
 from flowzoo.transformers.spline import angle_features
 
 HEADS = ("dense", "conv")
+STARTS = ("zeros", "uniform")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -21,10 +23,10 @@ class Coupling(FlowLayer):
 
         x = [z_a, t(z_b; network(z_a, context))]
 
-    The head, a layer that starts at zero, turns the network's features into the parameters of the
-    transformer t. Each runs once a pass. On images (H, W, C) the halves are of the channels, RealNVP's
-    channel-wise mask. A context joins the passing half: a flat one as constant channels, an image as
-    channels in the height and width of that half, see `flowzoo.layers.context.context_at`.
+    The head turns the network's features into the parameters of the transformer t. Each runs once a pass.
+    On images (H, W, C) the halves are of the channels, RealNVP's channel-wise mask. A context joins the
+    passing half: a flat one as constant channels, an image as channels in the height and width of that
+    half, see `flowzoo.layers.context.context_at`.
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803)
@@ -37,6 +39,7 @@ class Coupling(FlowLayer):
             "gated", "spline", "mixture", "mixture_of_logistics".
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        head_initializer: of a dense head, "zeros", or "uniform", in +-1 / sqrt(fan-in).
         use_context: False for a layer that leaves the context of a conditional flow to others.
         periodic: places of a vector that are angles in [-pi, pi); the transformer is then a spline.
 
@@ -54,6 +57,7 @@ class Coupling(FlowLayer):
         *,
         swap=False,
         head="dense",
+        head_initializer="zeros",
         use_context=True,
         periodic=(),
         **kwargs,
@@ -69,6 +73,7 @@ class Coupling(FlowLayer):
         self.transformer = transformers.get(transformer)
         self.swap = bool(swap)
         self.head_name = checks.choice("head", head, HEADS)
+        self.head_initializer = checks.choice("head_initializer", head_initializer, STARTS)
         self.use_context = bool(use_context)
         self.periodic = checks.periodic(periodic, self.transformer)
 
@@ -84,15 +89,20 @@ class Coupling(FlowLayer):
         if self.head_name == "conv":
             self.head = ZeroConv2D(outputs, dtype=self.dtype_policy, name="head")
         else:
-            self.head = keras.layers.Dense(
-                outputs, kernel_initializer="zeros", dtype=self.dtype_policy, name="head"
-            )
+            self.head = keras.layers.Dense(outputs, dtype=self.dtype_policy, name="head")
         if self.use_context:
             passing += context_channels(x_shape, context_shape)
         network_shape = (*x_shape[:-1], passing)
         if not self.network.built:
             self.network.build(network_shape)
-        self.head.build(self.network.compute_output_shape(network_shape))
+        features_shape = self.network.compute_output_shape(network_shape)
+        if self.head_name == "dense":
+            kernel, bias = ("zeros", "zeros")
+            if self.head_initializer == "uniform":
+                kernel, bias = kernel_and_bias("uniform", features_shape[-1])
+            self.head.kernel_initializer = keras.initializers.get(kernel)
+            self.head.bias_initializer = keras.initializers.get(bias)
+        self.head.build(features_shape)
 
     def _channels(self, x_shape):
         """How many channels pass, and how many are changed."""
@@ -139,6 +149,7 @@ class Coupling(FlowLayer):
             "transformer": transformers.serialized(self.given_transformer),
             "swap": self.swap,
             "head": self.head_name,
+            "head_initializer": self.head_initializer,
             "use_context": self.use_context,
             "periodic": self.periodic,
         }
@@ -164,6 +175,7 @@ class AdditiveCoupling(Coupling):
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in).
         use_context: False for a layer that leaves the context of a conditional flow to others.
 
     Example:
@@ -195,6 +207,7 @@ class AffineCoupling(Coupling):
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
+        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in).
         use_context: False for a layer that leaves the context of a conditional flow to others.
         log_scale_bound: b above, in nats.
 
@@ -205,7 +218,7 @@ class AffineCoupling(Coupling):
         (3,)
     """
 
-    def __init__(self, network=None, *, log_scale_bound=5.0, **kwargs):
+    def __init__(self, network=None, *, log_scale_bound=2.0, **kwargs):
         super().__init__(network, Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 

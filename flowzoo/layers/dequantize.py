@@ -17,7 +17,7 @@ from flowzoo.transformers.logistic import log_sigmoid_slope
 class Dequantize(FlowLayer):
     """Uniform dequantisation: integers become reals in [0, bins),  z = floor(x / step) + u.
 
-    The noise u, of Uniform[0, 1), is an argument of the pass. The flow draws it, from the middles of 256
+    The noise u, of Uniform[0, 1), is an argument of the pass. The flow draws it, from the middles of 64
     equal parts, so that z keeps a distance from the next integer and comes back to its own in float32.
     The log-density of z, averaged over u, is a lower bound of the log-probability of the integer, and
     log_det = 0. With `step` over 1 the data lose bits first: bins=32, step=8 makes 5-bit images of pixels

@@ -1,9 +1,11 @@
 """Diagonal scaling and activation normalisation."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer, positions
+from flowzoo.layers.statistics import moments
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -11,9 +13,10 @@ class DiagonalScaling(FlowLayer):
     """x = z * exp(s), one s = log_scale_factor * w for each place of the last axis.
 
     log_det = sum(s) for vectors, H * W * sum(s) for images. NICE's last layer, which lets the
-    flow weigh dimensions against each other. It starts so that the first batch has variance 1 on
-    the latent side, `epsilon` added to the data's variance. The start is set once, by `Flow.fit`
-    or `Flow.initialize`, and is saved; before it the layer is the identity.
+    flow weigh dimensions against each other. It starts so that the first data have variance 1 on
+    the latent side, `epsilon` added to the data's variance; a column that is constant there keeps
+    its scale, s = 0. The start is set once, by `Flow.fit` or `Flow.initialize`, and is saved; before
+    it the layer is the identity.
 
     References:
         NICE: Non-linear Independent Components Estimation (Dinh et al., 2014, arXiv:1410.8516)
@@ -52,8 +55,9 @@ class DiagonalScaling(FlowLayer):
     def initialize(self, x, context=None, noise=None):
         if not self.needs_initialization:
             return
-        mean, variance = ops.moments(x, axes=tuple(range(len(x.shape) - 1)))
-        self.weight.assign(0.5 * ops.log(variance + self.epsilon) / self.log_scale_factor)
+        mean, deviation, constant = moments(x)
+        variance = np.where(constant, 1.0, deviation**2 + self.epsilon)
+        self.weight.assign(0.5 * np.log(variance) / self.log_scale_factor)
         self.initialize_shift(mean)
         self.initialized.assign(1)
 
@@ -85,9 +89,10 @@ class DiagonalScaling(FlowLayer):
 
 @keras.saving.register_keras_serializable(package="flowzoo")
 class ActNorm(DiagonalScaling):
-    """x = z * exp(s) + shift, started so that the first batch has mean 0 and variance 1.
+    """x = z * exp(s) + shift, started so that the first data have mean 0 and variance 1.
 
-    One s and one shift for each place of the last axis; log_det as `DiagonalScaling`'s.
+    One s and one shift for each place of the last axis; log_det and the start of s as
+    `DiagonalScaling`'s.
 
     References:
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018, arXiv:1807.03039)

@@ -53,8 +53,8 @@ class Glow(Flow):
         dequantization: "uniform", or "variational" as in Flow++.
         alpha: of a logit that maps the pixels to the reals first, as in RealNVP, or None. It suits
             images that are black or white in large parts, such as MNIST.
-        log_scale_bound: soft bound of each affine coupling's log-scales, in nats. A smaller one, such
-            as 1, keeps single strange images from exploding early in the training of many steps.
+        log_scale_bound: soft bound of each affine coupling's log-scales, in nats. A larger one, such
+            as 2, lets single strange images explode early in the training of many steps.
         remat: whether training keeps each coupling's input alone, and makes the activations of its
             network again in the backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c); not with classes. One that is an image,
@@ -85,7 +85,7 @@ class Glow(Flow):
         bits: int = 8,
         dequantization: str = "uniform",
         alpha: float | None = None,
-        log_scale_bound: float = 2.0,
+        log_scale_bound: float = 1.0,
         remat: bool = False,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
@@ -121,6 +121,7 @@ class Glow(Flow):
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=classes is None,
             **kwargs,
         )
         self.levels = levels
@@ -189,7 +190,7 @@ def steps_by_level(steps, levels):
     return tuple(checks.positive_integer("each entry of steps", number) for number in steps)
 
 
-def glow_transformer(coupling, bins=8, components=4, log_scale_bound=2.0):
+def glow_transformer(coupling, bins=8, components=4, log_scale_bound=1.0):
     """The transformer of a Glow's couplings by its name."""
     checks.choice("coupling", coupling, COUPLINGS)
     return transformers.get(

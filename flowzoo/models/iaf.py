@@ -33,6 +33,10 @@ class IAF(Flow):
         transformer: "affine", or "gated", the paper's numerically stable update.
         log_scale_bound: soft bound of the affine layers' log-scales, in nats.
         forget_bias: of the gates; 1 or 2 in the paper.
+        initializer: of the networks, "he_normal", which starts at the identity, or "uniform"; see
+            `flowzoo.networks.MADE`.
+        standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
+            mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         alpha: of the logit, for images.
         context_shape: shape of one example's context, for p(x | c).
         context_network: a Keras layer in front of the context, trained with the flow, or None.
@@ -53,9 +57,11 @@ class IAF(Flow):
         activation: str = "relu",
         order: str = "reversed",
         transformer: str = "affine",
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float = 2.0,
         forget_bias: float = 1.0,
         alpha: float | None = 0.05,
+        initializer: str = "he_normal",
+        standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
@@ -73,20 +79,24 @@ class IAF(Flow):
             transformer=transformer,
             log_scale_bound=log_scale_bound,
             forget_bias=forget_bias,
+            initializer=initializer,
             dtype=policy,
         )
         layers = [Invert(layer, dtype=policy) for layer in layers]
-        layers += flat_data_end(event_shape, alpha)
+        layers += flat_data_end(event_shape, alpha, standardize=standardize, dtype=policy)
         super().__init__(
             layers,
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=standardize,
             **kwargs,
         )
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
+        self.initializer = initializer
+        self.standardize = bool(standardize)
         self.order = order
         self.transformer = transformer
         self.log_scale_bound = log_scale_bound

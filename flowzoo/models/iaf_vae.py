@@ -101,6 +101,7 @@ class IAFVAE(FlowVAE):
                 activation=activation,
                 transformer="gated",
                 forget_bias=forget_bias,
+                standardize=False,
                 context_shape=context_size,
                 dtype=policy,
                 name="posterior_flow",

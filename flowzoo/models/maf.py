@@ -6,7 +6,7 @@ from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import MaskedAutoregressive
 from flowzoo.models.arguments import Network, Shape, Whole
-from flowzoo.models.parts import flat_data_end, normalization_layer
+from flowzoo.models.parts import flat_data_end, initializer_for, normalization_layer
 from flowzoo.models.sizes import dense_size, size_of
 
 
@@ -33,8 +33,12 @@ class MAF(Flow):
             dimension need them: without, the flow of one number is a Gaussian.
         normalization: "batch", the paper's batch normalisation; "actnorm", started from the first
             batch; or None. One such layer follows each autoregressive layer, on its data side.
-        log_scale_bound: soft bound of the log-scales, in nats. A small one, such as 2, keeps training
-            steady on data of few dimensions.
+        log_scale_bound: soft bound of the log-scales, in nats. A larger one, such as 5, can lose the
+            inverse to the rounding of float32; see `round_trip_error`.
+        initializer: of the networks, "uniform", the default for vectors, or "he_normal", that for images,
+            which starts at the identity.
+        standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
+            mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         alpha: of the logit, for images; 1e-6 in the paper for MNIST, 0.05 for CIFAR-10.
         remat: whether training keeps each autoregressive layer's input alone, and makes the
             activations of its MADE again in the backward pass: less memory for more time.
@@ -58,15 +62,18 @@ class MAF(Flow):
         order: str = "reversed",
         components: int | None = None,
         normalization: str | None = None,
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float = 2.0,
         alpha: float | None = 1e-6,
         remat: bool = False,
+        initializer: str | None = None,
+        standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
         **kwargs,
     ):
         policy = kwargs.get("dtype")
+        initializer = initializer_for(event_shape, initializer)
         layers = autoregressive_stack(
             autoregressive_layers,
             order=order,
@@ -76,20 +83,24 @@ class MAF(Flow):
             hidden_units=hidden_units,
             activation=activation,
             log_scale_bound=log_scale_bound,
+            initializer=initializer,
             remat=remat,
             dtype=policy,
         )
-        layers += flat_data_end(event_shape, alpha)
+        layers += flat_data_end(event_shape, alpha, standardize=standardize, dtype=policy)
         super().__init__(
             layers,
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=standardize,
             **kwargs,
         )
         self.autoregressive_layers = autoregressive_layers
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
+        self.initializer = initializer
+        self.standardize = bool(standardize)
         self.order = order
         self.components = components
         self.normalization = normalization

@@ -6,7 +6,7 @@ from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import AdditiveCoupling, DiagonalScaling, Permutation
 from flowzoo.models.arguments import Network, Shape
-from flowzoo.models.parts import flat_data_end
+from flowzoo.models.parts import flat_data_end, initializer_for
 from flowzoo.models.sizes import dense_size, size_of
 from flowzoo.networks import MLP
 
@@ -28,6 +28,10 @@ class NICE(Flow):
         hidden_units: widths of each coupling's hidden layers; (1000,) * 5 in the paper for MNIST.
         activation: name of a Keras activation.
         dropout: rate of dropout in the couplings' networks, in training alone.
+        initializer: of the networks, "uniform", the default for vectors, or "he_normal", that for images,
+            which starts at the identity.
+        standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
+            mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         base: "logistic" as the paper for natural images and MNIST, or "normal".
         context_shape: shape of one example's context, for p(x | c).
         context_network: a Keras layer in front of the context, trained with the flow, or None.
@@ -47,28 +51,40 @@ class NICE(Flow):
         activation: str = "relu",
         dropout: float = 0.0,
         base: str = "logistic",
+        initializer: str | None = None,
+        standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         **kwargs,
     ):
         couplings = checks.positive_integer("couplings", couplings)
         policy = kwargs.get("dtype")
+        initializer = initializer_for(event_shape, initializer)
         layers = [DiagonalScaling(epsilon=1e-5, log_scale_factor=5.0, dtype=policy)]
         for i in range(couplings):
-            network = MLP(hidden_units, activation=activation, dropout=dropout, dtype=policy)
-            layers.append(AdditiveCoupling(network, swap=i % 2 == 1, dtype=policy))
-        layers += [Permutation("even_odd", dtype=policy), *flat_data_end(event_shape)]
+            network = MLP(
+                hidden_units, activation=activation, dropout=dropout, initializer=initializer, dtype=policy
+            )
+            head = "uniform" if initializer == "uniform" else "zeros"
+            layers.append(AdditiveCoupling(network, swap=i % 2 == 1, head_initializer=head, dtype=policy))
+        layers += [
+            Permutation("even_odd", dtype=policy),
+            *flat_data_end(event_shape, standardize=standardize, dtype=policy),
+        ]
         super().__init__(
             layers,
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=standardize,
             base=base,
             **kwargs,
         )
         self.couplings = couplings
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
+        self.initializer = initializer
+        self.standardize = bool(standardize)
         self.dropout = dropout
 
     @classmethod

@@ -58,6 +58,9 @@ class NSF(Flow):
         bound: half the interval that splines bend, outside of which they are the identity; by default 5
             for vectors and 3 for images.
         activation: name of a Keras activation.
+        standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
+            mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`. Not
+            the data of flows with angles.
         periodic: the dimensions that are angles in [-pi, pi), such as (0, 1); for vectors. Their splines
             close the circle and their base is uniform on it; permutations take the linear maps' place.
         base: of the dimensions that are no angles, see `flowzoo.Flow`.
@@ -95,6 +98,7 @@ class NSF(Flow):
         periodic: Places = (),
         base: str = "normal",
         remat: bool = False,
+        standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
@@ -131,6 +135,7 @@ class NSF(Flow):
             base=base,
             remat=remat,
             seed=seed,
+            standardize=standardize and not angles,
             dtype=kwargs.get("dtype"),
         )
         super().__init__(
@@ -138,6 +143,7 @@ class NSF(Flow):
             event_shape=shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=standardize,
             base=latent_base,
             **kwargs,
         )
@@ -149,6 +155,7 @@ class NSF(Flow):
         self.periodic = angles
         self.base = base if angles else self.base
         self.remat = bool(remat)
+        self.standardize = bool(standardize)
         self.seed = seed
 
     @classmethod
@@ -186,7 +193,7 @@ class NSF(Flow):
         return depth * 2 * blocks, weights + depth * 18 * blocks * width**2
 
 
-def autoregressive_layers(shape, spline, *, spline_layers, angles, base, seed, **made):
+def autoregressive_layers(shape, spline, *, spline_layers, angles, base, seed, standardize, dtype, **made):
     """The layers of the autoregressive form, and the base of its latent."""
     layers = autoregressive_stack(
         spline_layers,
@@ -195,13 +202,28 @@ def autoregressive_layers(shape, spline, *, spline_layers, angles, base, seed, *
         normalization=None,
         transformer=spline,
         periodic=angles,
+        dtype=dtype,
         **made,
     )
-    return layers + flat_data_end(shape), base_over(angles, base, size_of(shape))
+    return layers + flat_data_end(shape, standardize=standardize, dtype=dtype), base_over(
+        angles, base, size_of(shape)
+    )
 
 
 def coupling_layers(
-    shape, spline, *, spline_layers, hidden_units, residual, activation, angles, base, remat, seed, dtype
+    shape,
+    spline,
+    *,
+    spline_layers,
+    hidden_units,
+    residual,
+    activation,
+    angles,
+    base,
+    remat,
+    seed,
+    standardize,
+    dtype,
 ):
     """The layers of the coupling form, and the base of its latent."""
     size = size_of(shape)
@@ -217,6 +239,7 @@ def coupling_layers(
             base=base,
             remat=remat,
             seed=seed,
+            standardize=standardize,
             dtype=dtype,
         )
     layers = []
@@ -225,7 +248,8 @@ def coupling_layers(
         network = conditioner(hidden_units, residual, activation, dtype)
         coupling = Coupling(network, spline, swap=i % 2 == 1, periodic=angles, remat=remat, dtype=dtype)
         layers = [coupling, mixing, *layers]
-    return layers + flat_data_end(shape), base_over(angles, base, size)
+    layers += flat_data_end(shape, standardize=standardize, dtype=dtype)
+    return layers, base_over(angles, base, size)
 
 
 def image_layers(
@@ -243,6 +267,7 @@ def image_layers(
     base,
     remat,
     seed,
+    standardize,
     dtype,
 ):
     """The layers of the form for images, and the base of its latent."""

@@ -10,6 +10,7 @@ from flowzoo.layers import (
     Logit,
     Rescale,
     Reshape,
+    Standardize,
     VariationalDequantize,
 )
 
@@ -17,17 +18,27 @@ NORMALIZATIONS = (None, "actnorm", "batch")
 DEQUANTIZATIONS = ("uniform", "variational")
 
 
-def flat_data_end(event_shape, alpha=None):
+def flat_data_end(event_shape, alpha=None, *, standardize=True, dtype=None):
     """The layers between a flat vector and the data.
 
     Images, event shapes (H, W, C), are integers 0 ... 255: they are dequantised, divided by 256
-    and, if `alpha` is given, mapped to the reals by the logit. Other shapes hold real numbers.
+    and, if `alpha` is given, mapped to the reals by the logit. Other shapes hold real numbers, which
+    `standardize` brings to mean 0 and variance 1.
     """
     shape = checks.shape("event_shape", event_shape)
     layers = [] if len(shape) == 1 else [Reshape((math.prod(shape),))]
     if len(shape) == 3:
         layers += image_data_end(alpha=alpha)
+    elif standardize:
+        layers.insert(0, Standardize(dtype=dtype))
     return layers
+
+
+def initializer_for(event_shape, initializer):
+    """`initializer`, or that of the default: "he_normal" for images, "uniform" for other data."""
+    if initializer is not None:
+        return initializer
+    return "he_normal" if len(checks.shape("event_shape", event_shape)) == 3 else "uniform"
 
 
 def image_data_end(*, alpha=None, centered=False, bits=8, dequantization="uniform", dtype=None):

@@ -11,7 +11,7 @@ from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, dense_size, 
 from flowzoo.networks import MLP, ResNet
 
 COUPLINGS = ("affine", "spline", "mixture_of_logistics")
-FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64)}
+FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64), "initializer": "uniform"}
 FOR_IMAGES = {
     "levels": 2,
     "hidden_channels": 32,
@@ -57,8 +57,12 @@ class RealNVP(Flow):
             arXiv:1906.04032); or "mixture_of_logistics", as in Flow++ (Ho et al., 2019, arXiv:1902.00275).
         bins: number of bins of splines on [-5, 5].
         components: number of logistics of mixtures.
-        log_scale_bound: soft bound of each coupling's log-scales, in nats. A small one, such as 2,
-            keeps training steady on data of few dimensions.
+        log_scale_bound: soft bound of each coupling's log-scales, in nats. A larger one, such as 5, can
+            lose the inverse to the rounding of float32; see `round_trip_error`.
+        initializer: of these networks' weights, "uniform" or "he_normal", which starts at the identity; for
+            vectors, "uniform" by default.
+        standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
+            mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         alpha: of the logit, for images.
         base: "normal" or "logistic".
         remat: whether training keeps each coupling's input alone, and makes the activations of its
@@ -94,10 +98,12 @@ class RealNVP(Flow):
         coupling: str = "affine",
         bins: int = 8,
         components: int = 4,
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float = 2.0,
         alpha: float | None = 0.05,
         base: str = "normal",
         remat: bool = False,
+        initializer: str | None = None,
+        standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         **kwargs,
@@ -110,6 +116,7 @@ class RealNVP(Flow):
             FOR_IMAGES,
             couplings=couplings,
             hidden_units=hidden_units,
+            initializer=initializer,
             levels=levels,
             hidden_channels=hidden_channels,
             blocks=blocks,
@@ -125,15 +132,27 @@ class RealNVP(Flow):
             log_scale_bound=log_scale_bound,
         )
 
-        def step(i, kind, network):
-            layer = kind(network, transformer, swap=i % 2 == 1, remat=remat, dtype=policy)
+        def step(i, kind, network, head_initializer="zeros"):
+            layer = kind(
+                network,
+                transformer,
+                swap=i % 2 == 1,
+                head_initializer=head_initializer,
+                remat=remat,
+                dtype=policy,
+            )
             return [layer, *normalization_layer(normalization, policy)]
 
-        def vector_layers(couplings, hidden_units):
-            layers = []
+        def vector_layers(couplings, hidden_units, initializer):
+            layers, head = [], "uniform" if initializer == "uniform" else "zeros"
             for i in range(checks.positive_integer("couplings", couplings)):
-                layers += step(i, Coupling, MLP(hidden_units, activation=activation, dtype=policy))
-            return [*layers, Permutation("even_odd", dtype=policy), *flat_data_end(shape, alpha)]
+                network = MLP(hidden_units, activation=activation, initializer=initializer, dtype=policy)
+                layers += step(i, Coupling, network, head)
+            return [
+                *layers,
+                Permutation("even_odd", dtype=policy),
+                *flat_data_end(shape, alpha, standardize=standardize, dtype=policy),
+            ]
 
         def image_layers(levels, hidden_channels, blocks, network_normalization, bits, dequantization):
             if checks.positive_integer("levels", levels) > 1:
@@ -171,12 +190,14 @@ class RealNVP(Flow):
             event_shape=shape,
             context_shape=context_shape,
             context_network=context_network,
+            standardize_context=standardize,
             base=base,
             **kwargs,
         )
         for name, value in sizes.items():
             setattr(self, name, value)
         self.activation = activation
+        self.standardize = bool(standardize)
         self.normalization = normalization
         self.coupling = coupling
         self.bins = bins

@@ -1,5 +1,7 @@
 """Convolutional conditioners: Glow's network and its zero-initialised last layer."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -83,7 +85,9 @@ class ZeroConv2D(keras.layers.Layer):
     """A 3x3 convolution that starts at zero: y = (conv(x) + bias) * exp(3 * log_scale).
 
     One learned log_scale a channel lets the output grow faster than the optimizer's steps, as in
-    Glow's reference implementation. (batch, H, W, C) -> (batch, H, W, channels).
+    Glow's reference implementation. It starts at exp(3 * log_scale) = 1 / sqrt(9 C): a step of Adam moves
+    all 9 C weights of an output by the learning rate, which would have wide and deep flows explode in
+    their first steps. (batch, H, W, C) -> (batch, H, W, channels).
 
     References:
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018, arXiv:1807.03039)
@@ -111,7 +115,8 @@ class ZeroConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         self.convolution.build(input_shape)
-        self.log_scale = self.add_weight(shape=(self.channels,), initializer="zeros", name="log_scale")
+        start = keras.initializers.Constant(-math.log(9 * input_shape[-1]) / 6)
+        self.log_scale = self.add_weight(shape=(self.channels,), initializer=start, name="log_scale")
 
     def call(self, inputs):
         return self.convolution(inputs) * ops.exp(3.0 * self.log_scale)

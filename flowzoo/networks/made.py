@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
+from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
 
 ORDERS = ("natural", "reversed", "random")
 
@@ -37,6 +38,8 @@ class MADE(keras.layers.Layer):
         seed: integer that draws the random order.
         residual: whether the hidden layers are residual blocks, all of one width.
         periodic: which inputs are angles, whose cosine and sine the network sees.
+        initializer: "he_normal", of the hidden kernels, with all else zero, so that the outputs start at
+            zero; or "uniform", of all weights, in +-1 / sqrt(fan-in).
 
     Example:
         >>> made = flowzoo.networks.MADE(2, hidden_units=(32,))
@@ -54,6 +57,7 @@ class MADE(keras.layers.Layer):
         seed=None,
         residual=False,
         periodic=(),
+        initializer="he_normal",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -72,6 +76,7 @@ class MADE(keras.layers.Layer):
                     f"Residual blocks are all of one width; got hidden_units={self.hidden_units}."
                 )
             self.widths = self.hidden_units[:1] * (1 + 2 * len(self.hidden_units))
+        self.initializer = checks.choice("initializer", initializer, INITIALIZERS)
 
     def build(self, inputs_shape, context_shape=None):
         self.size = inputs_shape[-1]
@@ -86,11 +91,11 @@ class MADE(keras.layers.Layer):
         self.hidden_degrees = [
             lowest + np.arange(units) * (self.size - lowest) // units for units in self.widths
         ]
+        widths = (self.size, *self.widths)
+        starts = [kernel_and_bias(self.initializer, inputs) for inputs in widths]
         self.kernels = [
-            self.add_weight(
-                shape=shape, initializer="zeros" if self._adds(i) else "he_normal", name=f"kernel_{i}"
-            )
-            for i, shape in enumerate(itertools.pairwise((self.size, *self.widths)))
+            self.add_weight(shape=shape, initializer="zeros" if self._adds(i) else start, name=f"kernel_{i}")
+            for i, (shape, (start, _)) in enumerate(zip(itertools.pairwise(widths), starts, strict=False))
         ]
         self.angles = np.isin(np.arange(self.size), self.periodic)
         self.sine_kernel = None
@@ -99,21 +104,22 @@ class MADE(keras.layers.Layer):
                 shape=(self.size, self.widths[0]), initializer="he_normal", name="sine_kernel"
             )
         self.biases = [
-            self.add_weight(shape=(units,), initializer="zeros", name=f"bias_{i}")
-            for i, units in enumerate(self.widths)
+            self.add_weight(shape=(units,), initializer=start, name=f"bias_{i}")
+            for i, (units, (_, start)) in enumerate(zip(self.widths, starts, strict=False))
         ]
         self.context_kernel = None
         if context_shape is not None:
             self.context_kernel = self.add_weight(
                 shape=(context_shape[-1], self.widths[0]),
-                initializer="he_normal",
+                initializer=kernel_and_bias(self.initializer, context_shape[-1])[0],
                 name="context_kernel",
             )
         outputs = self.parameters * self.size
+        kernel, bias = ("zeros", "zeros") if self.initializer == "he_normal" else starts[-1]
         self.output_kernel = self.add_weight(
-            shape=(self.widths[-1], outputs), initializer="zeros", name="output_kernel"
+            shape=(self.widths[-1], outputs), initializer=kernel, name="output_kernel"
         )
-        self.output_bias = self.add_weight(shape=(outputs,), initializer="zeros", name="output_bias")
+        self.output_bias = self.add_weight(shape=(outputs,), initializer=bias, name="output_bias")
 
     def _initial_degrees(self, shape, dtype=None):
         degrees = np.arange(1, self.size + 1)
@@ -245,6 +251,7 @@ class MADE(keras.layers.Layer):
             "seed": self.seed,
             "residual": self.residual,
             "periodic": self.periodic,
+            "initializer": self.initializer,
         }
 
 

@@ -3,6 +3,7 @@
 import keras
 
 from flowzoo import checks
+from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -13,24 +14,28 @@ class MLP(keras.layers.Layer):
         hidden_units: widths of the hidden layers, such as (64, 64).
         activation: name of a Keras activation, applied after every layer.
         dropout: rate of dropout after every layer, in training alone.
+        initializer: "he_normal", of kernels, with biases of zero; or "uniform", of both, in
+            +-1 / sqrt(fan-in).
 
     Example:
         >>> tuple(flowzoo.networks.MLP((64, 32))(keras.ops.ones((5, 3))).shape)
         (5, 32)
     """
 
-    def __init__(self, hidden_units=(64, 64), *, activation="relu", dropout=0.0, **kwargs):
+    def __init__(
+        self, hidden_units=(64, 64), *, activation="relu", dropout=0.0, initializer="he_normal", **kwargs
+    ):
         super().__init__(**kwargs)
         self.hidden_units = checks.hidden_units(hidden_units)
         self.activation = activation
         self.dropout = dropout
+        self.initializer = checks.choice("initializer", initializer, INITIALIZERS)
         self.hidden_layers = []
         for i, units in enumerate(self.hidden_units):
             self.hidden_layers.append(
                 keras.layers.Dense(
                     units,
                     activation=activation,
-                    kernel_initializer="he_normal",
                     dtype=self.dtype_policy,
                     name=f"hidden_{i}",
                 )
@@ -39,6 +44,9 @@ class MLP(keras.layers.Layer):
 
     def build(self, input_shape):
         for layer in self.hidden_layers:
+            layer.kernel_initializer, layer.bias_initializer = map(
+                keras.initializers.get, kernel_and_bias(self.initializer, input_shape[-1])
+            )
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
         self.dropout_layer.build(input_shape)
@@ -57,6 +65,7 @@ class MLP(keras.layers.Layer):
             "hidden_units": self.hidden_units,
             "activation": self.activation,
             "dropout": self.dropout,
+            "initializer": self.initializer,
         }
 
 

@@ -148,7 +148,7 @@ def _stored(name, variable, dtype):
     value = ops.convert_to_numpy(variable)
     if value.dtype.kind == "f":
         with np.errstate(over="ignore"):
-            value = value.astype(dtype)
+            value = value.astype(dtype if variable.trainable else "float32")  # statistics may be large
         if not np.isfinite(value).all():
             raise ValueError(f"The weight {name} is not finite in {dtype}.")
     return value

@@ -34,7 +34,7 @@ class Affine(Transformer):
 
     parameters = 2
 
-    def __init__(self, log_scale_bound=5.0):
+    def __init__(self, log_scale_bound=2.0):
         self.log_scale_bound = log_scale_bound
 
     def _shift_and_log_scale(self, parameters):

@@ -29,7 +29,7 @@ class Mixture(Transformer):
 
     iterations = 50
 
-    def __init__(self, components=10, log_scale_bound=5.0):
+    def __init__(self, components=10, log_scale_bound=2.0):
         self.components = components
         self.log_scale_bound = log_scale_bound
 
