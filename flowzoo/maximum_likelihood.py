@@ -195,7 +195,7 @@ class MaximumLikelihood(keras.Model):
         here, which fails where their sizes differ."""
 
     def _initialize_from(self, data, batch_size):
-        """Checks the data, of datasets the first batches, and initializes from them; nothing of them is lost."""
+        """Checks the data, of a dataset the first batches, and initializes from them; loses nothing."""
         most = batch_size or 1
         if self.needs_initialization:
             most = max(most, min(MOST_EXAMPLES, MOST_NUMBERS // math.prod(self.event_shape)))
