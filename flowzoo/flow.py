@@ -164,11 +164,10 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def named_parts(self):
         """What stands before the context, the layers by place, and the base, for `flowzoo.naming`."""
-        parts = {str(place): layer for place, layer in enumerate(self.flow_layers)}
-        for name in ("context_network", "context_statistics"):
-            if getattr(self, name) is not None:
-                parts[name] = getattr(self, name)
-        return parts | {"base": self.base_layer}
+        of_context = {name: getattr(self, name) for name in ("context_network", "context_statistics")}
+        of_context = {name: part for name, part in of_context.items() if part is not None}
+        layers = {str(place): layer for place, layer in enumerate(self.flow_layers)}
+        return of_context | layers | {"base": self.base_layer}
 
     @property
     def latent_dimensions(self):
@@ -612,7 +611,9 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
 
     def get_config(self):
         """The constructor's arguments, kept as attributes of the same names, and which layers are frozen."""
-        config = {**constructor_arguments(self), "base": serialized_base(self.base)}
+        config = constructor_arguments(self)
+        if "base" in config:
+            config["base"] = serialized_base(self.base)
         if self.context_network is not None:
             config["context_network"] = keras.saving.serialize_keras_object(self.context_network)
         if "flow_layers" in config:

@@ -220,12 +220,20 @@ def first_batches(data, most):
 
 
 def joined(batches):
-    """One dict of the examples of several."""
+    """One dict of the examples of several, without those from where the first not finite ones are.
+
+    Training stops at these, and says where they are; the very first batch is left to other checks.
+    """
+    batches = [batches[0], *itertools.takewhile(_is_finite, batches[1:])]
     if len(batches) == 1:
         return batches[0]
     return {
         key: np.concatenate([ops.convert_to_numpy(batch[key]) for batch in batches]) for key in batches[0]
     }
+
+
+def _is_finite(batch):
+    return all(np.isfinite(ops.convert_to_numpy(part)).all() for part in batch.values())
 
 
 def _spread_over(values, most):

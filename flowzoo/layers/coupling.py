@@ -229,3 +229,12 @@ class AffineCoupling(Coupling):
 def without_transformer(config):
     """The config of a coupling whose class says which transformer it has."""
     return {name: value for name, value in config.items() if name not in ("transformer", "periodic")}
+
+
+def coupling_layer(network, transformer, **kwargs):
+    """The coupling with a transformer, of the class whose name says it, if there is one."""
+    if isinstance(transformer, Additive):
+        return AdditiveCoupling(network, **kwargs)
+    if isinstance(transformer, Affine):
+        return AffineCoupling(network, log_scale_bound=transformer.log_scale_bound, **kwargs)
+    return Coupling(network, transformer, **kwargs)

@@ -9,11 +9,11 @@ from flowzoo.flow import Flow
 from flowzoo.layers import (
     ActNorm,
     ClassPrior,
-    Coupling,
     FactorOut,
     InvertibleLinear,
     Squeeze,
 )
+from flowzoo.layers.coupling import coupling_layer
 from flowzoo.models.arguments import Network, PerLevel, Shape
 from flowzoo.models.parts import image_data_end, image_shape
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, glow_size, size_of, sizes
@@ -57,6 +57,7 @@ class Glow(Flow):
             as 2, lets single strange images explode early in the training of many steps.
         remat: whether training keeps each coupling's input alone, and makes the activations of its
             network again in the backward pass: less memory for more time.
+        base: the distribution of the latent, see `flowzoo.Flow`.
         context_shape: shape of one example's context, for p(x | c); not with classes. One that is an image,
             (H, W, C), is seen in the height and width of every scale, by couplings and learned priors.
         context_network: a Keras layer in front of the context, trained with the flow, or None; not with
@@ -87,6 +88,7 @@ class Glow(Flow):
         alpha: float | None = None,
         log_scale_bound: float = 1.0,
         remat: bool = False,
+        base: str = "normal",
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         **kwargs,
@@ -121,6 +123,7 @@ class Glow(Flow):
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            base=base,
             standardize_context=classes is None,
             **kwargs,
         )
@@ -217,7 +220,7 @@ def glow_layers(
 
     def one_step():
         return [
-            Coupling(
+            coupling_layer(
                 network(), transformer, head="conv", use_context=classes is None, remat=remat, dtype=dtype
             ),
             InvertibleLinear(parametrization=linear, dtype=dtype),

@@ -38,6 +38,7 @@ class IAF(Flow):
         standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
             mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         alpha: of the logit, for images.
+        base: the distribution of the latent, see `flowzoo.Flow`.
         context_shape: shape of one example's context, for p(x | c).
         context_network: a Keras layer in front of the context, trained with the flow, or None.
         seed: integer that draws the random orders.
@@ -62,6 +63,7 @@ class IAF(Flow):
         alpha: float | None = 0.05,
         initializer: str = "he_normal",
         standardize: bool = True,
+        base: str = "normal",
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
@@ -89,6 +91,7 @@ class IAF(Flow):
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            base=base,
             standardize_context=standardize,
             **kwargs,
         )

@@ -42,6 +42,7 @@ class MAF(Flow):
         alpha: of the logit, for images; 1e-6 in the paper for MNIST, 0.05 for CIFAR-10.
         remat: whether training keeps each autoregressive layer's input alone, and makes the
             activations of its MADE again in the backward pass: less memory for more time.
+        base: the distribution of the latent, see `flowzoo.Flow`.
         context_shape: shape of one example's context, for p(x | c).
         context_network: a Keras layer in front of the context, trained with the flow, or None.
         seed: integer that draws the random orders.
@@ -67,6 +68,7 @@ class MAF(Flow):
         remat: bool = False,
         initializer: str | None = None,
         standardize: bool = True,
+        base: str = "normal",
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
@@ -93,6 +95,7 @@ class MAF(Flow):
             event_shape=event_shape,
             context_shape=context_shape,
             context_network=context_network,
+            base=base,
             standardize_context=standardize,
             **kwargs,
         )

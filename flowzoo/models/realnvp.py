@@ -4,7 +4,8 @@ import keras
 
 from flowzoo import checks, transformers
 from flowzoo.flow import Flow
-from flowzoo.layers import CheckerboardCoupling, Coupling, FactorOut, Permutation, Squeeze
+from flowzoo.layers import CheckerboardCoupling, FactorOut, Permutation, Squeeze
+from flowzoo.layers.coupling import coupling_layer
 from flowzoo.models.arguments import Network, Shape
 from flowzoo.models.parts import flat_data_end, for_form, image_data_end, image_shape, normalization_layer
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, dense_size, size_of, sizes
@@ -64,7 +65,7 @@ class RealNVP(Flow):
         standardize: whether a flow of vectors starts by bringing the data, and every flow its context, to
             mean 0 and variance 1, so that their units do not matter; see `flowzoo.layers.Standardize`.
         alpha: of the logit, for images.
-        base: "normal" or "logistic".
+        base: the distribution of the latent, see `flowzoo.Flow`.
         remat: whether training keeps each coupling's input alone, and makes the activations of its
             network again in the backward pass: less memory for more time.
         context_shape: shape of one example's context, for p(x | c). For images (H, W, C), a context that is
@@ -147,7 +148,7 @@ class RealNVP(Flow):
             layers, head = [], "uniform" if initializer == "uniform" else "zeros"
             for i in range(checks.positive_integer("couplings", couplings)):
                 network = MLP(hidden_units, activation=activation, initializer=initializer, dtype=policy)
-                layers += step(i, Coupling, network, head)
+                layers += step(i, coupling_layer, network, head)
             return [
                 *layers,
                 Permutation("even_odd", dtype=policy),
@@ -176,7 +177,7 @@ class RealNVP(Flow):
                 channels = hidden_channels * 2**level
                 layers = [
                     FactorOut(layers, dtype=policy),
-                    *several(3, Coupling, 2 * channels),
+                    *several(3, coupling_layer, 2 * channels),
                     Squeeze(),
                     *several(3, CheckerboardCoupling, channels),
                 ]
