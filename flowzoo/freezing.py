@@ -38,13 +38,18 @@ def freeze_layers(model, places):
 
     The setter reaches all weights within, which the argument `trainable` of a constructor does not.
     """
-    model.trainable = model.trainable
+    _set_trainable(model, model.trainable)
     for place, trainable in places.items():
         layer = model
         for number in place.split("/"):
             layer = _within(layer)[int(number)]
-        layer.trainable = trainable
+        _set_trainable(layer, trainable)
     return model
+
+
+def _set_trainable(layer, trainable):
+    layer.trainable = not trainable  # TensorFlow passes by what has the value already, and all within
+    layer.trainable = trainable
 
 
 def _within(layer):
