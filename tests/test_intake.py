@@ -112,6 +112,7 @@ def data(conditional):
 def trained(conditional):
     """A flow, its weights, and those after an epoch with sample weights, whose losses are computed here."""
     flow = flowzoo.RealNVP(
+        standardize=False,
         event_shape=3,
         couplings=2,
         hidden_units=(8,),
@@ -217,7 +218,9 @@ def test_weights_decide_between_two_components():
     rng = np.random.default_rng(0)
     x = np.r_[rng.normal(-3, 0.5, (200, 1)), rng.normal(3, 0.5, (200, 1))]
     weights = np.r_[np.full(200, 1.75), np.full(200, 0.25)]
-    flow = flowzoo.MAF(event_shape=1, autoregressive_layers=1, hidden_units=(8,), components=2)
+    flow = flowzoo.MAF(
+        event_shape=1, autoregressive_layers=1, hidden_units=(8,), components=2, standardize=False
+    )
     flow.compile(optimizer=keras.optimizers.Adam(0.03))
     flow.fit(x, sample_weight=weights, epochs=60, batch_size=100, verbose=0)
     share = (numpy(flow.sample(4000, seed=0)) < 0).mean()
@@ -447,7 +450,7 @@ def test_single_numbers_need_no_axis_of_their_own(shape):
 
 
 def test_a_flow_of_one_dimension_takes_a_series():
-    flow = flowzoo.MAF(event_shape=1, autoregressive_layers=1, hidden_units=(4,))
+    flow = flowzoo.MAF(event_shape=1, autoregressive_layers=1, hidden_units=(4,), standardize=False)
     flow.compile(optimizer=keras.optimizers.SGD(0.0))
     x = data_for((1,), n=8)
     series = pd.Series(x[:, 0])
