@@ -95,7 +95,8 @@ def test_log_prob_is_the_base_density_and_the_jacobian(case):
 def test_every_weight_is_tracked_and_gets_a_gradient(case):
     model, x, context = case
     of_context = 0 if model.context_statistics is None else len(model.context_statistics.weights)
-    assert len(model.weights) == of_context + sum(len(layer.weights) for layer in model.layers)
+    others = of_context + len(model.base_layer.weights)
+    assert len(model.weights) == others + sum(len(layer.weights) for layer in model.layers)
     check_gradients(model.trainable_weights, lambda: -ops.mean(model.log_prob(x, context)))
 
 
