@@ -139,7 +139,7 @@ def test_fit_starts_from_rows_all_over_a_sorted_table():
     x = np.linspace(-1, 1, 50000, dtype="float32")[:, None] * np.ones((1, 2), "float32")
     flow = flowzoo.Flow([Standardize()], event_shape=2)
     flow.compile(optimizer="sgd")
-    flow._initialize_from(x, None, 32)
+    flow._initialize_from({"x": x}, 32)
     np.testing.assert_allclose(numpy(flow.flow_layers[0].statistics.mean), 0.0, atol=1e-3)
 
 
