@@ -14,6 +14,7 @@ With JAX one program trains all seeds of a flow.
 """
 
 import argparse
+import inspect
 import json
 import os
 import pathlib
@@ -163,7 +164,10 @@ def flowzoo_losses(told):
         for seed in range(SEEDS):
             keras.utils.set_random_seed(seed)
             flow = getattr(flowzoo, name)(event_shape=x.shape[1])
-            flow._initialize_from(x, None, batch_size)  # as `fit` does
+            data = ({"x": x}, batch_size)  # as `fit` does
+            if len(inspect.signature(flow._initialize_from).parameters) == 3:  # an older flowzoo
+                data = (x, None, batch_size)
+            flow._initialize_from(*data)
             trainable.append([v.value for v in flow.trainable_variables])
             fixed.append([v.value for v in flow.non_trainable_variables])
         optimizer = keras.optimizers.Adam(RATE)
