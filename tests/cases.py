@@ -240,16 +240,6 @@ MODELS["NSF, autoregressive, mixture base"] = lambda **kwargs: flowzoo.NSF(
         **kwargs,
     }
 )
-MODELS["NSF, plain, Student-t base"] = lambda **kwargs: flowzoo.NSF(
-    **{
-        "event_shape": 3,
-        "spline_layers": 2,
-        "hidden_units": (16, 8),
-        "residual": False,
-        "base": "student_t",
-        **kwargs,
-    }
-)
 
 
 def small_images():
@@ -353,17 +343,6 @@ IMAGE_MODELS["Glow, spline"] = lambda **kwargs: flowzoo.Glow(
         "hidden_channels": 8,
         "coupling": "spline",
         "bins": 4,
-        **kwargs,
-    }
-)
-IMAGE_MODELS["RealNVP, mixture of logistics"] = lambda **kwargs: flowzoo.RealNVP(
-    **{
-        "event_shape": (4, 4, 1),
-        "levels": 1,
-        "hidden_channels": 4,
-        "blocks": 1,
-        "coupling": "mixture_of_logistics",
-        "components": 2,
         **kwargs,
     }
 )
