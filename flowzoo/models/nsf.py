@@ -123,9 +123,12 @@ class NSF(Flow):
         angles = checks.places("periodic", periodic, 0 if len(shape) == 3 else size_of(shape))
         if len(shape) == 3 and autoregressive:
             raise ValueError("The autoregressive form is for vectors; images take couplings.")
-        make = (
-            image_layers if len(shape) == 3 else autoregressive_layers if autoregressive else coupling_layers
-        )
+        if len(shape) == 3:
+            make = image_layers
+        elif autoregressive or size_of(shape) == 1:  # with nothing to couple
+            make = autoregressive_layers
+        else:
+            make = coupling_layers
         layers, latent_base = make(
             shape,
             RationalQuadraticSpline(bins, given["bound"]),
@@ -205,9 +208,8 @@ def autoregressive_layers(shape, spline, *, spline_layers, angles, base, seed, s
         dtype=dtype,
         **made,
     )
-    return layers + flat_data_end(shape, standardize=standardize, dtype=dtype), base_over(
-        angles, base, size_of(shape)
-    )
+    layers += flat_data_end(shape, standardize=standardize, dtype=dtype)
+    return layers, base_over(angles, base, size_of(shape))
 
 
 def coupling_layers(
@@ -227,21 +229,6 @@ def coupling_layers(
 ):
     """The layers of the coupling form, and the base of its latent."""
     size = size_of(shape)
-    if size == 1:  # with nothing to couple
-        return autoregressive_layers(
-            shape,
-            spline,
-            spline_layers=spline_layers,
-            hidden_units=hidden_units,
-            residual=residual,
-            activation=activation,
-            angles=angles,
-            base=base,
-            remat=remat,
-            seed=seed,
-            standardize=standardize,
-            dtype=dtype,
-        )
     layers = []
     for i in reversed(range(checks.positive_integer("spline_layers", spline_layers))):  # from the data end
         mixing, angles = mix(size, angles, seed=None if seed is None else seed + i, dtype=dtype)
