@@ -113,7 +113,7 @@ if not several:
         flow.compile(optimizer=keras.optimizers.Adam(0.01))
     batches = together.share(Batches(MODELS["Glow"][1], batch_size=64))
     with together.fit_scope():
-        found["losses"] = flow.fit(batches, epochs=3, shuffle=False, verbose=0).history["loss"]
+        found["losses"] = flow.fit(batches, epochs=8, shuffle=False, verbose=0).history["loss"]
     x = ops.zeros((2, 4, 4, 1))
     if on_jax:
         found["noise"] = flow._noise(x, flow._key(None))

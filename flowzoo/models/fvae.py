@@ -42,7 +42,7 @@ class FVAE(FlowVAE):
         flow_levels: scales of the Glow; each but the last halves the latent images.
         steps: steps of each scale, or a list of one number a scale, the finest first.
         flow_channels: width of each coupling's network.
-        coupling: "additive", the paper's, or "affine".
+        coupling: "additive", the paper's, or another of `flowzoo.Glow`.
         hidden_channels, levels, blocks, activation: of the `flowzoo.networks.ConvEncoder` and
             `ConvDecoder`.
         posterior_scale: where sigma1 starts.
