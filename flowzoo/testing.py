@@ -224,10 +224,14 @@ def jacobian_log_det(function, x):
     else:
         import tensorflow as tf
 
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(x)
-            y = summed(x)
-        matrices = tape.jacobian(y, x, experimental_use_pfor=False)
+        @tf.function(autograph=False)
+        def jacobian(x):
+            with tf.GradientTape(persistent=True) as tape:
+                tape.watch(x)
+                y = summed(x)
+            return tape.jacobian(y, x, experimental_use_pfor=False)
+
+        matrices = jacobian(x)
         if matrices is None:
             raise AssertionError("The function's values do not depend on x by operations of TensorFlow.")
     matrices = ops.convert_to_numpy(matrices).astype("float64")

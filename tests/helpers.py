@@ -82,5 +82,12 @@ def run_python(code, *arguments, **environment):
     return result.stdout
 
 
+def restored(model, *others):
+    """Yields a model that several tests share, and what goes with it; afterwards its weights are as before."""
+    weights = model.get_weights()
+    yield model, *others
+    model.set_weights(weights)
+
+
 def numpy(tensor):
     return np.asarray(ops.convert_to_numpy(tensor))

@@ -1,4 +1,4 @@
-"""Several devices: four virtual CPU devices in one process, and two processes on this machine."""
+"""Several devices: two virtual CPU devices in one process, and two processes on this machine."""
 
 import os
 import pathlib
@@ -89,13 +89,14 @@ def weights(found, name, kind):
     return [found[f"{name} {kind} {i}"] for i in range(count)]
 
 
+@pytest.mark.slow
 def test_several_devices_train_as_one(tmp_path):
     out = tmp_path / "found.npz"
     log = tmp_path / "log.txt"
-    finish([started(log, out, 4)], [log])
+    finish([started(log, out, 2)], [log])
     found = dict(np.load(out))
     check_same(found, found)
-    check_trained(tmp_path / "trained", hardware="4 CPU devices of")
+    check_trained(tmp_path / "trained", hardware="2 CPU devices of")
 
     # On pixels each device draws its own noise.
     assert found["losses"][-1] < found["losses"][0] - 0.1

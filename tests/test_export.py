@@ -71,6 +71,7 @@ def calls(flow):
     return endpoints, {**expected, "sample": x}
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_exported_models_run_without_flowzoo(tmp_path):
     expected = {}

@@ -216,6 +216,7 @@ def test_summary_and_weights_files(tmp_path, capsys):
 # Densities.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [flowzoo.RealNVP, flowzoo.MAF], ids=["RealNVP", "MAF"])
 def test_conditional_flows_learn_the_labels_of_digits(make):
     from sklearn.datasets import load_digits

@@ -10,10 +10,11 @@ import flowzoo
 from flowzoo import layers
 from flowzoo.freezing import frozen_layers
 
+# One of each class.
 MAKE = {
-    **{f"flow, {name}": make for name, make in MODELS.items()},
-    **{f"image flow, {name}": make for name, make in IMAGE_MODELS.items()},
-    **{f"VAE, {name}": make for name, make in VAES.items()},
+    **{f"flow, {name}": MODELS[name] for name in ("NICE", "RealNVP, batch normalization", "MAF", "IAF", "NSF")},
+    **{f"image flow, {name}": IMAGE_MODELS[name] for name in ("Glow, variational, logit", "RealNVP")},
+    **{f"VAE, {name}": VAES[name] for name in ("two flows, discretized logistic", "IAFVAE", "FVAE")},
     "own flow": lambda: flowzoo.Flow(
         [layers.AffineCoupling(keras.Sequential([keras.layers.Dense(4)])), layers.BatchNormalization()],
         event_shape=3,

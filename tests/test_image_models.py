@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS
-from helpers import data_for, numpy, pixels, run_python
+from helpers import data_for, numpy, pixels, restored, run_python
 from keras import ops
 
 import flowzoo
@@ -41,12 +41,18 @@ def gradient_of(function, z):
     return numpy(tape.gradient(value, z))
 
 
-@pytest.fixture(params=IMAGE_MODELS)
-def case(request):
+@pytest.fixture(scope="module", params=IMAGE_MODELS)
+def shared(request):
     """A model with perturbed weights, images and context (or None) for it."""
+    keras.utils.set_random_seed(0)
     model = IMAGE_MODELS[request.param]()
     perturb(model, scale=0.1)
     return model, pixels(model.event_shape, n=4), context_for(model, 4)
+
+
+@pytest.fixture
+def case(shared):
+    yield from restored(*shared)
 
 
 def test_images_have_one_flat_latent_that_decodes_to_them(case):
@@ -220,6 +226,7 @@ def test_log_prob_is_the_same_in_a_new_process(tmp_path):
         np.testing.assert_allclose(found[name], log_prob, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(("name", "size"), [("Glow", {}), ("RealNVP", {"levels": 1})])
 def test_mixed_precision_trains_as_long_as_you_like_and_keeps_densities(name, size, policy):
@@ -257,6 +264,7 @@ assert numpy(model.sample(2, temperature=[0.5, 0.7])).dtype == np.uint8
 """
 
 
+@pytest.mark.slow
 def test_float64():
     run_python(IN_FLOAT64, os.path.dirname(__file__), JAX_ENABLE_X64="1")
 

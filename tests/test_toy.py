@@ -55,6 +55,7 @@ FLOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", FLOWS, ids=" ".join)
 def test_flows_come_close_to_the_entropy_and_integrate_to_one(case):
     density = DENSITIES[case[0]]
@@ -74,6 +75,7 @@ def test_flows_come_close_to_the_entropy_and_integrate_to_one(case):
     np.testing.assert_allclose(total, 1.0, atol=1e-2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

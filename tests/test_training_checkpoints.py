@@ -1,3 +1,4 @@
+import pytest
 import csv
 import json
 import signal
@@ -52,6 +53,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_and_ends_as_well(tmp_path):
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     command = make_recipe(killed)

@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from cases import VAES, networks
-from helpers import count_calls, data_for, numpy, run_python
+from helpers import count_calls, data_for, numpy, restored, run_python
 from keras import ops
 
 import flowzoo
@@ -26,12 +26,18 @@ def data_of(vae, n=4, seed=0):
     return random.integers(0, 256, (n, *vae.event_shape)).astype("uint8")
 
 
-@pytest.fixture(params=VAES)
-def case(request):
+@pytest.fixture(scope="module", params=VAES)
+def shared(request):
     """A model with perturbed weights, and data for it."""
+    keras.utils.set_random_seed(0)
     vae = VAES[request.param]()
     perturb(vae, scale=0.3)
     return vae, data_of(vae)
+
+
+@pytest.fixture
+def case(shared):
+    yield from restored(*shared)
 
 
 # The bound.
@@ -541,6 +547,7 @@ def test_config_round_trip():
         assert twin.count_params() == vae.count_params(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("name", ["IAFVAE", "FVAE"])
 def test_mixed_precision_keeps_the_elbo_in_float32(name, policy):
@@ -572,6 +579,7 @@ for name, make in VAES.items():
 """
 
 
+@pytest.mark.slow
 def test_float64():
     run_python(IN_FLOAT64, os.path.dirname(__file__), JAX_ENABLE_X64="1")
 

@@ -33,6 +33,7 @@ def kl(flow, target, n=20000):
     return float(ops.mean(flow.base_distribution.log_prob(z) - log_det - target(x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "dimensions", "steps", "bound"), [(banana, 2, 1000, 0.05), (funnel, 3, 1500, 0.2)]
 )
@@ -52,6 +53,7 @@ def _adam(steps):
     return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(5e-3, steps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "path_gradient", "jit_compile"),
     [
