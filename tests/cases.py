@@ -288,12 +288,14 @@ IMAGE_MODELS = {
             **kwargs,
         }
     ),
-    "Glow, conditional": lambda **kwargs: flowzoo.Glow(
+    "Glow, spline, conditional": lambda **kwargs: flowzoo.Glow(
         **{
             "event_shape": (4, 4, 1),
             "levels": 1,
             "steps": 2,
             "hidden_channels": 8,
+            "coupling": "spline",
+            "bins": 4,
             "context_shape": (2,),
             **kwargs,
         }
@@ -335,17 +337,6 @@ IMAGE_MODELS = {
     ),
 }
 
-IMAGE_MODELS["Glow, spline"] = lambda **kwargs: flowzoo.Glow(
-    **{
-        "event_shape": (4, 4, 3),
-        "levels": 1,
-        "steps": 2,
-        "hidden_channels": 8,
-        "coupling": "spline",
-        "bins": 4,
-        **kwargs,
-    }
-)
 IMAGE_MODELS["NSF"] = lambda **kwargs: flowzoo.NSF(
     **{
         "event_shape": (4, 4, 3),

@@ -12,7 +12,10 @@ from flowzoo.freezing import frozen_layers
 
 # One of each class.
 MAKE = {
-    **{f"flow, {name}": MODELS[name] for name in ("NICE", "RealNVP, batch normalization", "MAF", "IAF", "NSF")},
+    **{
+        f"flow, {name}": MODELS[name]
+        for name in ("NICE", "RealNVP, batch normalization", "MAF", "IAF", "NSF")
+    },
     **{f"image flow, {name}": IMAGE_MODELS[name] for name in ("Glow, variational, logit", "RealNVP")},
     **{f"VAE, {name}": VAES[name] for name in ("two flows, discretized logistic", "IAFVAE", "FVAE")},
     "own flow": lambda: flowzoo.Flow(

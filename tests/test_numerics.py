@@ -198,7 +198,7 @@ def test_units_of_a_context_do_not_matter(name):
 
 
 def test_a_context_of_an_image_flow_is_standardized_but_labels_are_not():
-    flow = IMAGE_MODELS["Glow, conditional"]()
+    flow = IMAGE_MODELS["Glow, spline, conditional"]()
     flow.initialize(pixels((4, 4, 1), n=64), 2020 + 3 * data_for((2,), n=64))
     np.testing.assert_allclose(numpy(flow.context_statistics.mean), 2020, rtol=1e-3)
     assert IMAGE_MODELS["Glow, classes"]().context_statistics is None
@@ -284,7 +284,9 @@ def test_the_round_trip_error_is_that_of_decoding_what_was_encoded():
     flow = moved(flowzoo.RealNVP(event_shape=4, log_scale_bound=4.0, hidden_units=(16,)), 0.2)
     x = data_for((4,), n=8)
     error = numpy(flow.round_trip_error(x, batch_size=3))
-    np.testing.assert_allclose(error, np.abs(numpy(flow.decode(flow.encode(x))) - x).max(axis=1), rtol=0.5, atol=1e-5)
+    np.testing.assert_allclose(
+        error, np.abs(numpy(flow.decode(flow.encode(x))) - x).max(axis=1), rtol=0.5, atol=1e-5
+    )
     assert error.max() > 1e-4
     flow = IMAGE_MODELS["Glow, additive, matrix, no learned prior, 5 bits"]()
     x = pixels(flow.event_shape, n=4)
