@@ -83,7 +83,7 @@ def run_python(code, *arguments, **environment):
 
 
 def restored(model, *others):
-    """Yields a model that several tests share, and what goes with it; afterwards its weights are as before."""
+    """Yields a model that several tests share, and what goes with it; afterwards restores its weights."""
     weights = model.get_weights()
     yield model, *others
     model.set_weights(weights)

@@ -1,4 +1,3 @@
-import pytest
 import csv
 import json
 import signal
@@ -8,6 +7,7 @@ import time
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 import flowzoo
