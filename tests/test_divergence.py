@@ -47,9 +47,10 @@ def poisoned(form):
     return tf.data.Dataset.from_generator(each, output_signature=tf.TensorSpec((None, 2), "float32"))
 
 
-@pytest.mark.parametrize("jit_compile", [True, False])
-@pytest.mark.parametrize("verbose", [0, 2])
-@pytest.mark.parametrize("form", ["PyDataset", "generator", "tf.data"])
+@pytest.mark.parametrize(
+    ("form", "verbose", "jit_compile"),
+    [("PyDataset", 0, True), ("PyDataset", 2, False), ("generator", 2, True), ("tf.data", 0, False)],
+)
 def test_nan_in_a_batch_stops_fit_at_that_batch(form, verbose, jit_compile):
     flow = flowzoo.NICE(event_shape=2, couplings=1, hidden_units=(4,))
     flow.compile(optimizer="adam", jit_compile=jit_compile)

@@ -182,9 +182,8 @@ def test_fit_lowers_the_loss_and_samples_are_images(case):
     jit_compile = backend.name == "jax" or model.context_shape == ()
     model.compile(optimizer=keras.optimizers.Adam(5e-3), jit_compile=jit_compile)
     data = x if context is None else (x, context)
-    history = model.fit(data, batch_size=16, epochs=3, validation_data=(data,), verbose=0).history
-    assert history["loss"][-1] < history["loss"][0]
-    assert np.isfinite(history["val_bits_per_dim"]).all()
+    history = model.fit(data, batch_size=16, epochs=3, verbose=0).history
+    assert history["bits_per_dim"][-1] < history["bits_per_dim"][0]
     images = numpy(model.sample(4, None if context is None else context[:4], seed=0))
     assert images.dtype == np.uint8
     assert images.shape == (4, *model.event_shape)
