@@ -174,6 +174,11 @@ def test_samples_of_the_tfp_distribution_come_with_the_density_of_pixels(step):
     np.testing.assert_allclose([-numpy(log_prob).mean(), -numpy(again).mean()], entropy, atol=0.6)
 
 
+@pytest.mark.parametrize(
+    "shared",
+    ["Glow, classes", "Glow, variational, logit", "NSF", "RealNVP, conditional, batch normalization"],
+    indirect=True,
+)
 def test_fit_lowers_the_loss_and_samples_are_images(case):
     model, _, context = case
     x = np.minimum(pixels(model.event_shape, n=64), 60)

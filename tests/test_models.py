@@ -254,7 +254,7 @@ def test_nice_is_additive():
         (lambda: flowzoo.NICE(event_shape=2, base="cauchy"), "base must be one of"),
         (
             lambda: flowzoo.RealNVP(event_shape=1),
-            r"at least 2 dimensions.*flowzoo.MAF\(event_shape=1, components=10\)",
+            r"at least 2 dimensions.*flowzoo.NSF\(event_shape=1\)",
         ),
         (lambda: flowzoo.RealNVP(event_shape=2, normalization="layer"), "normalization must be one of"),
         (lambda: flowzoo.MAF(event_shape=2, order="natural"), "order must be one of"),

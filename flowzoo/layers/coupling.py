@@ -110,7 +110,7 @@ class Coupling(FlowLayer):
         if size < 2:
             raise ValueError(
                 f"A coupling layer needs at least 2 dimensions to split; got event size {size}. "
-                "For one dimension use a mixture of Gaussians, flowzoo.MAF(event_shape=1, components=10)."
+                "For one dimension use splines, flowzoo.NSF(event_shape=1)."
             )
         first = size // 2
         self.sizes = (first, size - first)
