@@ -133,9 +133,21 @@ def trained(conditional):
     return flow, start, flow.get_weights(), np.mean(losses)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("conditional", [False, True], ids=["x alone", "with context"])
-def test_weights_count_in_every_form_of_data(conditional, form):
+# Without a context, those forms that differ then.
+ALONE = (
+    "arrays",
+    "list and weights",
+    "nested tuple",
+    "dict",
+    "list of arrays",
+    "PyDataset, nested",
+    "generator",
+)
+CASES = [*((form, True) for form in FORMS), *((form, False) for form in ALONE)]
+
+
+@pytest.mark.parametrize(("form", "conditional"), CASES)
+def test_weights_count_in_every_form_of_data(form, conditional):
     flow, start, expected, loss = trained(conditional)
     x, context, weights = data(conditional)
     arrays = {} if form.startswith(DATASETS) else {"batch_size": BATCH}
@@ -146,24 +158,20 @@ def test_weights_count_in_every_form_of_data(conditional, form):
     plain = flow.log_prob(x, context)
     np.testing.assert_allclose(found, -(weights * numpy(plain)).mean(), rtol=1e-5)
 
+    # Validation data are one thing, which holds all.
+    whole = "tuple of all" if set(rest) - {"y"} or rest.get("y") is not None else form
+    validation = FORMS[whole](x, context, weights)[0]
     given, rest = FORMS[form](x, context, weights)
-    validation = FORMS["tuple of all"](x, context, weights)[0]
     history = flow.fit(given, **rest, **arrays, shuffle=False, validation_data=validation, verbose=0).history
     np.testing.assert_allclose(history["loss"], [loss], rtol=1e-5)
     for weight, wanted in zip(flow.get_weights(), expected, strict=True):
         np.testing.assert_allclose(weight, wanted, atol=1e-5)
     after = -(weights * numpy(flow.log_prob(x, context))).mean()
     np.testing.assert_allclose(history["val_loss"], [after], rtol=1e-5)
-    given, rest = FORMS[form](x, context, weights)
-    if not set(rest) - {"y"}:  # what validation data may be: one thing
-        history = flow.fit(x, context, validation_data=given, verbose=0).history
-        after = -(weights * numpy(flow.log_prob(x, context))).mean()
-        np.testing.assert_allclose(history["val_loss"], [after], rtol=1e-5)
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("conditional", [False, True], ids=["x alone", "with context"])
-def test_predict_takes_every_form_of_data(conditional, form):
+@pytest.mark.parametrize(("form", "conditional"), CASES)
+def test_predict_takes_every_form_of_data(form, conditional):
     flow, start, _, _ = trained(conditional)
     flow.set_weights(start)
     x, context, weights = data(conditional)
