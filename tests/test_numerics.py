@@ -233,6 +233,7 @@ def moved(flow, deviation):
     return flow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [
