@@ -37,7 +37,7 @@ def test_figures_of_a_conditional_flow_take_the_context():
     np.testing.assert_allclose(found["log_likelihood"], numpy(flow.log_prob(x, context)).mean(), rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [*MODELS, *IMAGE_MODELS])
+@pytest.mark.parametrize("name", [name for name in [*MODELS, *IMAGE_MODELS] if "conditional" not in name])
 def test_fingerprints_are_finite_and_need_no_luck(name):
     flow = (MODELS | IMAGE_MODELS)[name]()
     perturb(flow, scale=0.1)
