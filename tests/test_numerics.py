@@ -322,10 +322,17 @@ def test_uniform_weights_start_within_one_over_the_root_of_the_inputs(make):
         assert 0.3 < np.abs(values).max() <= 1, name
 
 
-def test_log_scales_of_couplings_start_at_a_tenth_of_shifts():
-    layer = flowzoo.layers.AffineCoupling(head_initializer="uniform")
-    layer.build((None, 20))
-    for weight in layer.head.weights:
+@pytest.mark.parametrize("kind", ["coupling", "autoregressive"])
+def test_log_scales_start_at_a_tenth_of_shifts(kind):
+    if kind == "coupling":
+        layer = flowzoo.layers.AffineCoupling(head_initializer="uniform")
+        layer.build((None, 20))
+        weights = layer.head.weights
+    else:
+        layer = flowzoo.layers.MaskedAutoregressive(initializer="uniform")
+        layer.build((None, 20))
+        weights = [layer.made.output_kernel, layer.made.output_bias]
+    for weight in weights:
         shift, log_scale = np.split(8 * numpy(weight), 2, axis=-1)  # 64 inputs
         assert 0.6 < np.abs(shift).max() <= 1
         assert 0.06 < np.abs(log_scale).max() <= 0.1
