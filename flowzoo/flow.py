@@ -193,8 +193,9 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,).
 
         Images are real: the pixel p is the middle of the reals from p - 1/2 to p + 1/2, see `decode`.
+        One latent, or one context, stands for as many as the other has.
         """
-        return self._forward.run((z, context))
+        return self._forward.run(broadcast("z", z, context))
 
     def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
         """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,).
@@ -205,6 +206,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             seed: draws them. Without either x is real, as `forward_and_log_det` gives it, and whole
                 pixels stand for their middles.
         """
+        x, context = broadcast("x", x, context)
         if noise is None and seed is not None:
             noise = self._drawn_noise(backend.random_key(seed), 0, x)
         return self._inverse.run((x, context, noise))

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.layers.invert import Invert
 from flowzoo.layers.permutation import Permutation
 from flowzoo.layers.preprocessing import Reshape
 from flowzoo.layers.squeeze import Squeeze
@@ -56,8 +57,13 @@ def _from_data(chain):
         yield from _from_data(layer) if isinstance(layer, Chain) else [layer]
 
 
+def _kind(layer):
+    if isinstance(layer, Invert):
+        return f"Invert of {_kind(layer.layer)}"
+    return f"TFPBijector {layer.kind!r}" if hasattr(layer, "kind") else type(layer).__name__
+
+
 def _message(flow, layer, x, outside, places):
-    kind = f"TFPBijector {layer.kind!r}" if hasattr(layer, "kind") else type(layer).__name__
     rows = outside.reshape(len(x), -1).any(axis=1).sum()
     row, *place = np.argwhere(outside)[0]
     where = f"example {row}"
@@ -66,7 +72,7 @@ def _message(flow, layer, x, outside, places):
         column = place[0] if len(place) == 1 else tuple(map(int, place))
         where = f"column {column}, value {x[(row, *place)]:g} of {where}"
     return (
-        f"{flow.name} has no density at {rows} of {len(x)} examples, since {layer.name}, {kind}, makes no "
-        f"such numbers, however it trains: {where}. Remove these examples, move their values inside, such as "
-        "by np.clip, or put another layer at the data end."
+        f"{flow.name} has no density at {rows} of {len(x)} examples, since {layer.name}, {_kind(layer)}, "
+        f"makes no such numbers, however it trains: {where}. Remove these examples, move their values "
+        "inside, such as by np.clip, or put another layer at the data end."
     )

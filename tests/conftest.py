@@ -10,6 +10,7 @@ import json
 import threading
 import types
 
+import hypothesis
 import keras
 import matplotlib
 import pytest
@@ -20,6 +21,12 @@ import flowzoo
 from flowzoo.testing import perturb
 
 matplotlib.use("Agg")
+
+# Few examples, always the same ones, unless pytest is given --hypothesis-profile=thorough.
+everywhere = {"deadline": None, "suppress_health_check": list(hypothesis.HealthCheck)}
+hypothesis.settings.register_profile("quick", max_examples=6, derandomize=True, database=None, **everywhere)
+hypothesis.settings.register_profile("thorough", max_examples=200, print_blob=True, **everywhere)
+hypothesis.settings.load_profile("quick")
 
 collect_ignore = ["several_devices.py"]  # a program of test_distribution.py
 

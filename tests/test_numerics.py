@@ -322,6 +322,29 @@ def test_uniform_weights_start_within_one_over_the_root_of_the_inputs(make):
         assert 0.3 < np.abs(values).max() <= 1, name
 
 
+@pytest.mark.parametrize("kind", ["coupling", "autoregressive"])
+def test_log_scales_start_at_a_tenth_of_shifts(kind):
+    if kind == "coupling":
+        layer = flowzoo.layers.AffineCoupling(head_initializer="uniform")
+        layer.build((None, 20))
+        weights = layer.head.weights
+    else:
+        layer = flowzoo.layers.MaskedAutoregressive(initializer="uniform")
+        layer.build((None, 20))
+        weights = [layer.made.output_kernel, layer.made.output_bias]
+    for weight in weights:
+        shift, log_scale = np.split(8 * numpy(weight), 2, axis=-1)  # 64 inputs
+        assert 0.6 < np.abs(shift).max() <= 1
+        assert 0.06 < np.abs(log_scale).max() <= 0.1
+
+
+@pytest.mark.parametrize("width", [4, 8, 64])
+def test_a_realnvp_of_any_width_starts_with_samples_of_the_size_of_its_latents(width):
+    for size in (2, 10):
+        flow = flowzoo.RealNVP(event_shape=size, hidden_units=(width,))
+        assert 0.5 < numpy(flow.sample(1000, seed=0)).std() < 2.0
+
+
 def test_vector_models_start_uniform_and_image_models_at_the_identity():
     for kind, expected in ((flowzoo.NICE, "uniform"), (flowzoo.RealNVP, "uniform"), (flowzoo.MAF, "uniform")):
         text = str(kind(event_shape=4, hidden_units=(8,)).chain.get_config())

@@ -53,6 +53,16 @@ def test_one_of_x_or_context_stands_for_all(conditional, method):
         call(x, context[:3])
 
 
+def test_passes_broadcast_one_example_to_as_many_contexts_and_back(conditional):
+    flow, x, context = conditional
+    z = numpy(flow.encode(x, context, seed=0))
+    for method, values in ((flow.forward_and_log_det, z), (flow.inverse_and_log_det, x.astype("float32"))):
+        for few in ((values[:1], context), (values, context[:1])):
+            full = [np.repeat(part, 5 // len(part), axis=0) for part in few]
+            for found, expected in zip(method(*few), method(*full), strict=True):
+                np.testing.assert_allclose(numpy(found), numpy(expected), rtol=1e-4, atol=1e-4)
+
+
 def test_samples_take_a_context_each_or_one_for_all(conditional):
     flow, _, context = conditional
     each = numpy(flow.sample(5, np.repeat(context[:1], 5, axis=0), seed=0))

@@ -213,6 +213,9 @@ DATA_ENDS = {
     "Logit": (lambda: Logit(0.0), [0.0, 1.0, -0.5, 1.5]),
     "Logit, alpha": (lambda: Logit(0.05), [-0.06, 1.06, 2.0]),
     "nested": (lambda: layers.Chain([TFPBijector("Exp"), Rescale(2.0, 1.0)]), [1.0, 0.5]),
+    "Log, inverted": (lambda: Invert(TFPBijector("Log")), [0.0, -1.0]),
+    "Log1p, inverted": (lambda: Invert(TFPBijector("Log1p")), [-1.0, -2.0]),
+    "Exp, inverted twice": (lambda: Invert(Invert(TFPBijector("Exp"))), [0.0, -1.0]),
 }
 
 
@@ -236,7 +239,7 @@ def test_the_density_is_zero_off_the_support_and_integrates_to_one(name):
     np.testing.assert_allclose(below, 0.5, atol=0.03)
 
 
-@pytest.mark.parametrize("name", ["Exp", "Sigmoid", "Logit"])
+@pytest.mark.parametrize("name", ["Exp", "Sigmoid", "Logit", "Log, inverted"])
 def test_gradients_stay_finite_beside_examples_off_the_support(name):
     make, off = DATA_ENDS[name]
     flow = flowzoo.Flow([layers.ActNorm(), make()], event_shape=2)
@@ -261,6 +264,12 @@ def test_data_off_the_support_are_named(method):
     with pytest.raises(ValueError, match=message):
         getattr(flow, method)(x)
     getattr(flow, method)(np.clip(x, 1e-3, 1 - 1e-3))
+
+
+def test_data_off_the_support_of_an_inverted_layer_are_named():
+    flow = flowzoo.Flow([Invert(TFPBijector("Log"))], event_shape=2)
+    with pytest.raises(ValueError, match=r"Invert of TFPBijector 'Log', .* column 1, value -2 of example 0"):
+        flow.encode([[1.0, -2.0]])
 
 
 def test_a_uniform_base_that_training_cannot_reach_is_refused():

@@ -67,7 +67,7 @@ def test_any_flow_fits_a_shifted_normal(make, path_gradient, jit_compile):
     flow = make(event_shape=2, hidden_units=(8,))
     history = flow.fit_variational(
         lambda x: -0.5 * ops.sum((x - 1.0) ** 2, axis=-1),
-        steps=150,
+        steps=300,
         batch_size=64,
         optimizer="adam",
         path_gradient=path_gradient,
@@ -75,9 +75,10 @@ def test_any_flow_fits_a_shifted_normal(make, path_gradient, jit_compile):
         seed=0,
         verbose=0,
     ).history
-    assert len(history["loss"]) == 2
+    assert len(history["loss"]) == 3
+    assert history["loss"][-1] < history["loss"][0]
     # The target lacks its constant, so the loss tends to -log(2 pi).
-    assert -math.log(2 * math.pi) - 0.05 < history["loss"][-1] < history["loss"][0] < 0.0
+    np.testing.assert_allclose(history["loss"][-1], -math.log(2 * math.pi), atol=0.05)
 
 
 def test_the_path_gradient_vanishes_where_the_flow_is_the_target():

@@ -82,6 +82,7 @@ class MaskedAutoregressive(FlowLayer):
             residual=residual,
             periodic=self.periodic,
             initializer=initializer,
+            output_scales=transformer.start_scales,
             dtype=self.dtype_policy,
             name="made",
         )

@@ -8,7 +8,7 @@ from flowzoo import checks, transformers
 from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
-from flowzoo.networks.initial import kernel_and_bias
+from flowzoo.networks.initial import in_blocks, kernel_and_bias
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
 from flowzoo.transformers.spline import angle_features
@@ -39,7 +39,8 @@ class Coupling(FlowLayer):
             "gated", "spline", "mixture", "mixture_of_logistics".
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
-        head_initializer: of a dense head, "zeros", or "uniform", in +-1 / sqrt(fan-in).
+        head_initializer: of a dense head, "zeros", or "uniform", in +-1 / sqrt(fan-in), times the
+            transformer's `start_scales`: a tenth for affine log-scales.
         use_context: False for a layer that leaves the context of a conditional flow to others.
         periodic: places of a vector that are angles in [-pi, pi); the transformer is then a spline.
 
@@ -97,11 +98,11 @@ class Coupling(FlowLayer):
             self.network.build(network_shape)
         features_shape = self.network.compute_output_shape(network_shape)
         if self.head_name == "dense":
-            kernel, bias = ("zeros", "zeros")
+            starts = ("zeros", "zeros")
             if self.head_initializer == "uniform":
-                kernel, bias = kernel_and_bias("uniform", features_shape[-1])
-            self.head.kernel_initializer = keras.initializers.get(kernel)
-            self.head.bias_initializer = keras.initializers.get(bias)
+                starts = kernel_and_bias("uniform", features_shape[-1])
+                starts = [in_blocks(start, self.transformer.start_scales) for start in starts]
+            self.head.kernel_initializer, self.head.bias_initializer = map(keras.initializers.get, starts)
         self.head.build(features_shape)
 
     def _channels(self, x_shape):
@@ -207,7 +208,8 @@ class AffineCoupling(Coupling):
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
-        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in).
+        head_initializer: of a dense head, "zeros" or "uniform", in +-1 / sqrt(fan-in), for log-scales a
+            tenth of it.
         use_context: False for a layer that leaves the context of a conditional flow to others.
         log_scale_bound: b above, in nats.
 

@@ -81,6 +81,9 @@ class FlowLayer(keras.layers.Layer):
     def outside(self, x):
         """Where `x` lies outside of what the layer makes, (batch, ...); None where nothing does."""
 
+    def outside_latent(self, z):
+        """Where `z` lies outside of what data to latent makes, for `Invert`; None where nothing does."""
+
     def call(self, x, context=None, noise=None, forward=False, log_det=False, remat=None, training=False):
         if self.remat if remat is None else remat:
             result = rematerialize(self, x, context, noise, forward=forward, training=training)

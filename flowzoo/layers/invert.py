@@ -1,6 +1,8 @@
 """A flow layer turned around."""
 
 import keras
+import numpy as np
+from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
 
@@ -10,7 +12,9 @@ class Invert(FlowLayer):
     """The flow layer `layer` with its two directions exchanged.
 
     `Invert(MaskedAutoregressive(...))` is one step of an inverse autoregressive flow: sampling
-    takes one pass, and the density of given data goes dimension after dimension.
+    takes one pass, and the density of given data goes dimension after dimension. Where the layer does not
+    take every latent, as `TFPBijector("Log")` takes positive ones alone, the density of such data is 0:
+    log_det is -inf.
 
     Arguments:
         layer: a flow layer that keeps the shape of its input.
@@ -38,7 +42,19 @@ class Invert(FlowLayer):
         return self.layer(z, context, log_det=True)
 
     def inverse_and_log_det(self, x, context=None):
-        return self.layer(x, context, forward=True, log_det=True)
+        outside = self.outside(x)
+        if outside is None:
+            return self.layer(x, context, forward=True, log_det=True)
+        # Others in the place, so that no NaN comes into gradients.
+        inner = self.layer(ops.full((1, *x.shape[1:]), 0.5, x.dtype))
+        z, log_det = self.layer(ops.where(outside, inner, x), context, forward=True, log_det=True)
+        return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+
+    def outside(self, x):
+        return self.layer.outside_latent(x)
+
+    def outside_latent(self, z):
+        return self.layer.outside(z)
 
     def get_config(self):
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}

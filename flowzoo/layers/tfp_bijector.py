@@ -68,19 +68,31 @@ class TFPBijector(FlowLayer):
 
     def outside(self, x):
         bijector = self._make()
-        if bijector.is_constant_jacobian:
-            return None
-        ndims = bijector.inverse_min_event_ndims
-        z = bijector.inverse(x)
-        finite = ops.isfinite(bijector.inverse_log_det_jacobian(x, event_ndims=ndims))
-        if ndims == 0:
-            return ops.logical_not(ops.logical_and(ops.isfinite(z), finite))
-        finite = ops.all(ops.reshape(finite, (ops.shape(x)[0], -1)), axis=1)
-        finite = ops.logical_and(finite, ops.all(ops.isfinite(z), axis=tuple(range(1, len(z.shape)))))
-        return ops.reshape(ops.logical_not(finite), (-1, *[1] * (len(x.shape) - 1)))
+        return _undefined(
+            bijector, x, bijector.inverse, bijector.inverse_log_det_jacobian, bijector.inverse_min_event_ndims
+        )
+
+    def outside_latent(self, z):
+        bijector = self._make()
+        return _undefined(
+            bijector, z, bijector.forward, bijector.forward_log_det_jacobian, bijector.forward_min_event_ndims
+        )
 
     def compute_output_shape(self, x_shape, context_shape=None):
         return (x_shape[0], *self._make().inverse_event_shape(x_shape[1:]))
 
     def get_config(self):
         return {**super().get_config(), "kind": self.kind, "arguments": self.arguments}
+
+
+def _undefined(bijector, values, transform, log_det_jacobian, ndims):
+    """Where one direction of a bijector gives no finite number or log-determinant, for `outside`."""
+    if bijector.is_constant_jacobian:
+        return None
+    result = transform(values)
+    finite = ops.isfinite(log_det_jacobian(values, event_ndims=ndims))
+    if ndims == 0:
+        return ops.logical_not(ops.logical_and(ops.isfinite(result), finite))
+    finite = ops.all(ops.reshape(finite, (ops.shape(values)[0], -1)), axis=1)
+    finite = ops.logical_and(finite, ops.all(ops.isfinite(result), axis=tuple(range(1, len(result.shape)))))
+    return ops.reshape(ops.logical_not(finite), (-1, *[1] * (len(values.shape) - 1)))

@@ -3,6 +3,8 @@
 import math
 
 import keras
+import numpy as np
+from keras import ops
 
 INITIALIZERS = ("he_normal", "uniform")
 
@@ -22,3 +24,19 @@ def kernel_and_bias(initializer, fan_in):
         return "he_normal", "zeros"
     limit = 1 / math.sqrt(fan_in)
     return tuple(keras.initializers.RandomUniform(-limit, limit) for _ in range(2))
+
+
+def in_blocks(initializer, scales):
+    """`initializer` of weights whose last axis has equal blocks, times the scale of each block.
+
+    Example:
+        >>> start = in_blocks(keras.initializers.Ones(), (1.0, 0.5))
+        >>> keras.ops.convert_to_numpy(start((4,), "float32")).tolist()
+        [1.0, 1.0, 0.5, 0.5]
+    """
+
+    def scaled(shape, dtype=None):
+        values = initializer(shape, dtype)
+        return values * ops.cast(np.repeat(scales, shape[-1] // len(scales)), values.dtype)
+
+    return scaled

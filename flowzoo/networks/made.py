@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
-from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
+from flowzoo.networks.initial import INITIALIZERS, in_blocks, kernel_and_bias
 
 ORDERS = ("natural", "reversed", "random")
 
@@ -40,6 +40,7 @@ class MADE(keras.layers.Layer):
         periodic: which inputs are angles, whose cosine and sine the network sees.
         initializer: "he_normal", of the hidden kernels, with all else zero, so that the outputs start at
             zero; or "uniform", of all weights, in +-1 / sqrt(fan-in).
+        output_scales: how large the output weights of each parameter start beside that, 1 for all by default.
 
     Example:
         >>> made = flowzoo.networks.MADE(2, hidden_units=(32,))
@@ -58,6 +59,7 @@ class MADE(keras.layers.Layer):
         residual=False,
         periodic=(),
         initializer="he_normal",
+        output_scales=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -77,6 +79,7 @@ class MADE(keras.layers.Layer):
                 )
             self.widths = self.hidden_units[:1] * (1 + 2 * len(self.hidden_units))
         self.initializer = checks.choice("initializer", initializer, INITIALIZERS)
+        self.output_scales = tuple(output_scales or (1.0,) * self.parameters)
 
     def build(self, inputs_shape, context_shape=None):
         self.size = inputs_shape[-1]
@@ -115,7 +118,9 @@ class MADE(keras.layers.Layer):
                 name="context_kernel",
             )
         outputs = self.parameters * self.size
-        kernel, bias = ("zeros", "zeros") if self.initializer == "he_normal" else starts[-1]
+        kernel = bias = "zeros"
+        if self.initializer == "uniform":
+            kernel, bias = (in_blocks(start, self.output_scales) for start in starts[-1])
         self.output_kernel = self.add_weight(
             shape=(self.widths[-1], outputs), initializer=kernel, name="output_kernel"
         )
@@ -252,6 +257,7 @@ class MADE(keras.layers.Layer):
             "residual": self.residual,
             "periodic": self.periodic,
             "initializer": self.initializer,
+            "output_scales": self.output_scales,
         }
 
 

@@ -33,6 +33,7 @@ class Affine(Transformer):
     """
 
     parameters = 2
+    start_scales = (1.0, 0.1)  # log-scales add up from layer to layer, to a flow that explodes
 
     def __init__(self, log_scale_bound=2.0):
         self.log_scale_bound = log_scale_bound

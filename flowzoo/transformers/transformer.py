@@ -21,6 +21,14 @@ class Transformer:
 
     parameters = None
 
+    @property
+    def start_scales(self):
+        """How large the last weights of a network that starts "uniform" are for each parameter.
+
+        1 stands for +-1 / sqrt(fan-in), which all other weights of the network start from.
+        """
+        return (1.0,) * self.parameters
+
     def forward(self, z, parameters):
         raise NotImplementedError
 
