@@ -237,11 +237,12 @@ def test_shipped_models_load_and_sample(name):
     facts = flowzoo.info(name)
     if isinstance(flow, flowzoo.FlowVAE):
         return  # tests/test_registry_vae.py has them
-    if facts["data"]["name"] == "two_moons":
-        moons = flowzoo.datasets.TwoMoons()
-        nats = numpy(flow.log_prob(moons.sample(2000, seed=2))).mean()
+    if facts["data"]["name"] in flowzoo.datasets.TOY_DENSITIES:
+        density = flowzoo.datasets.TOY_DENSITIES[facts["data"]["name"]]()
+        nats = numpy(flow.log_prob(density.sample(2000, seed=2))).mean()
         assert abs(nats - facts["metrics"]["log_likelihood"]) < 0.1
-        assert np.quantile(moons.log_prob(numpy(flow.sample(500, seed=0))), 0.05) > -7
+        samples = density.log_prob(numpy(flow.sample(500, seed=0)))
+        assert np.quantile(samples, 0.05) > -7
         return
     labels, margin = None, 0.5
     if facts["data"]["name"] == "celeb_a":  # whose images may not be passed on
