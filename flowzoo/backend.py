@@ -137,6 +137,25 @@ def normal(key, shape, dtype):
     return tf.random.stateless_normal(shape, key, dtype=dtype)
 
 
+def gradient(function, x):
+    """The gradient of `function(x)`, a number, with regard to the tensor `x`.
+
+    Example:
+        >>> float(flowzoo.backend.gradient(lambda x: x**2, keras.ops.ones(())))
+        2.0
+    """
+    if name == "jax":
+        import jax
+
+        return jax.grad(function)(x)
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = function(x)
+    return tape.gradient(value, x)
+
+
 def has_gpu():
     """Whether Keras computes on a GPU."""
     if name == "jax":
@@ -214,3 +233,25 @@ def repeat(count, step, state, sequences=()):
     import jax
 
     return jax.lax.scan(lambda state, i: (step(i, *state), None), state, sequences, length=count)[0]
+
+
+def put(values, place, part):
+    """`values` (n, T, ...) with `part` (n, t, ...) in the places from `place` on, t of them.
+
+    Example:
+        >>> found = flowzoo.backend.put(keras.ops.zeros((1, 4, 1)), 1, keras.ops.ones((1, 2, 1)))
+        >>> keras.ops.convert_to_numpy(found).ravel().tolist()
+        [0.0, 1.0, 1.0, 0.0]
+    """
+    if name == "jax":
+        import jax
+
+        return jax.lax.dynamic_update_slice_in_dim(values, part, place, axis=1)
+    import tensorflow as tf
+
+    shape = (1, -1, *[1] * (len(values.shape) - 2))  # TensorFlow's own update of a slice has no gradient
+    places = tf.reshape(tf.range(values.shape[1]) - place, shape)
+    if part.shape[1] > 1:
+        part = tf.gather(part, tf.clip_by_value(tf.reshape(places, (-1,)), 0, part.shape[1] - 1), axis=1)
+        return tf.where((places >= 0) & (places < part.shape[1]), part, values)
+    return tf.where(places == 0, part, values)

@@ -14,6 +14,7 @@ from flowzoo.bijector import FlowBijector, FlowDistribution
 from flowzoo.compiled import in_batches, one_each, program
 from flowzoo.export import COUNT, Exported, data_specs, draw_specs, scalar_spec
 from flowzoo.freezing import freeze_layers, frozen_config
+from flowzoo.labels import Labels
 from flowzoo.latent import Levels
 from flowzoo.layers.chain import Chain
 from flowzoo.layers.dequantize import Dequantize
@@ -56,7 +57,7 @@ def _repeated(values, n):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(Levels, Exported, Published, MaximumLikelihood):
+class Flow(Levels, Labels, Exported, Published, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the
@@ -289,6 +290,10 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             return None
         return self._noise.run((one_each(x),), (key, np.int32(start)))
 
+    def _encoded_noise(self, key, start, x):
+        """The same for `encode`, of which `decode` is the inverse."""
+        return self._drawn_noise(key, start, x)
+
     # What users call.
 
     @functional
@@ -357,6 +362,12 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
             batch_size: how many are drawn at a time, None for all at once.
             discrete: False for the real images of an image flow, as in `decode`.
         """
+        return self._samples(
+            n, context, temperature, seed, batch_size, lambda *latents: self._decoded(*latents, discrete)
+        )
+
+    def _samples(self, n, context, temperature, seed, batch_size, decode):
+        """`n` examples that `decode(z, context)` makes of draws of the base."""
         n = checks.positive_integer("n", n)
         context = self._context(context)
         if context is not None:
@@ -369,8 +380,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         key, temperature = self._key(seed), self._temperatures(temperature)
 
         def sample(start, count, context):
-            z = self._latents.run((count,), (key, np.int32(start), temperature))
-            return self._decoded(z, context, discrete)
+            return decode(self._latents.run((count,), (key, np.int32(start), temperature)), context)
 
         examples = np.zeros((n,), "int8"), context
         return in_batches(sample, examples, batch_size, what="samples")
@@ -385,7 +395,7 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         key = self._noise_key(seed)
 
         def encode(start, x, context):
-            return self._inverse.run((x, context, self._drawn_noise(key, start, x)))[0]
+            return self._inverse.run((x, context, self._encoded_noise(key, start, x)))[0]
 
         examples = self._examples(x, context)
         if (given := values.seen(examples[0])) is not None:
@@ -605,9 +615,6 @@ class Flow(Levels, Exported, Published, MaximumLikelihood):
         context = checks.array("context", context, self.context_shape)
         self._check_context(context)
         return checks.cast("context", context, self.variable_dtype)
-
-    def _check_context(self, context):
-        """Refuses a checked context of values that the flow does not know."""
 
     # Keras.
 

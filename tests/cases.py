@@ -18,12 +18,14 @@ from flowzoo.layers import (
     InvertibleLinear,
     Logit,
     MaskedAutoregressive,
+    Patches,
     Permutation,
     Rescale,
     Reshape,
     Squeeze,
     Standardize,
     TFPBijector,
+    TransformerAutoregressive,
 )
 from flowzoo.networks import MLP, ConvNet, ResidualMLP, ResNet
 from flowzoo.transformers import MixtureOfGaussians, MixtureOfLogistics, RationalQuadraticSpline
@@ -109,6 +111,17 @@ LAYERS = {
         False,
     ),
     "squeeze": (Squeeze, (4, 2, 3), False),
+    "patches": (lambda: Patches(2), (4, 6, 2), False),
+    "transformer autoregressive": (
+        lambda: TransformerAutoregressive(8, layers=1, heads=2),
+        (3, 2),
+        False,
+    ),
+    "transformer autoregressive, reversed, affine": (
+        lambda: TransformerAutoregressive(8, layers=1, reverse=True, transformer="affine", final_norm=False),
+        (3, 2),
+        False,
+    ),
     "channel coupling": (lambda: AffineCoupling(ConvNet(8), head="conv"), (2, 3, 4), False),
     "channel coupling, additive": (
         lambda: AdditiveCoupling(ConvNet(8), head="conv", swap=True),
@@ -168,6 +181,7 @@ CONDITIONAL_LAYERS = [
     "autoregressive, spline",
     "autoregressive, mixture",
     "inverse autoregressive",
+    "transformer autoregressive",
     "channel coupling",
     "checkerboard coupling",
     "factor out, learned prior",
@@ -239,6 +253,9 @@ MODELS["NSF, autoregressive, mixture base"] = lambda **kwargs: flowzoo.NSF(
         "base": "mixture",
         **kwargs,
     }
+)
+MODELS["TarFlow"] = lambda **kwargs: flowzoo.TarFlow(
+    **{"event_shape": 3, "blocks": 2, "layers_per_block": 1, "hidden_size": 16, **kwargs}
 )
 
 
@@ -345,6 +362,17 @@ IMAGE_MODELS["NSF"] = lambda **kwargs: flowzoo.NSF(
         "hidden_channels": 8,
         "blocks": 1,
         "bins": 4,
+        **kwargs,
+    }
+)
+IMAGE_MODELS["TarFlow, classes"] = lambda **kwargs: flowzoo.TarFlow(
+    **{
+        "event_shape": (4, 4, 3),
+        "patch_size": 2,
+        "blocks": 2,
+        "layers_per_block": 1,
+        "hidden_size": 16,
+        "classes": 10,
         **kwargs,
     }
 )

@@ -76,6 +76,43 @@ class Dequantize(FlowLayer):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
+class GaussianDequantize(Dequantize):
+    """Gaussian noise on integers:  z = x / step + 1/2 + scale * e,  e ~ N(0, 1).
+
+    For models that are to draw samples: a density of noisy images is smooth, and `flowzoo.TarFlow.denoise`
+    takes the noise off again. It is no bound of the integers' probability; log_det is that of `step`. The
+    argument u of the pass gives e, the normal quantile of u. Without it, integers stand for their middles.
+
+    References:
+        Normalizing Flows are Capable Generative Models (Zhai et al., 2024, arXiv:2412.06329)
+
+    Arguments:
+        bins, step: as in `Dequantize`.
+        scale: standard deviation of the noise, in units of z.
+
+    Example:
+        >>> layer = flowzoo.layers.GaussianDequantize(scale=6.4)
+        >>> layer.build((None, 2))
+        >>> x, noise = keras.ops.array([[0.0, 255.0]]), keras.ops.array([[0.5, 0.8413447]])
+        >>> keras.ops.convert_to_numpy(layer(x, None, noise)).round(2).tolist()
+        [[0.5, 261.9]]
+    """
+
+    def __init__(self, bins=256, *, step=1, scale=6.4, **kwargs):
+        super().__init__(bins, step=step, **kwargs)
+        self.scale = checks.positive_number("scale", scale)
+
+    def inverse_and_log_det(self, x, context=None, noise=None):
+        z, log_det = super().inverse_and_log_det(x)
+        if noise is not None:
+            z = z + self.scale * math.sqrt(2) * ops.erfinv(2 * noise - 1)
+        return z, log_det
+
+    def get_config(self):
+        return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
 class VariationalDequantize(Dequantize):
     """Dequantisation by a flow q(u | x) of its own:  z = floor(x / step) + u,  u in (0, 1).
 

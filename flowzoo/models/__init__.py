@@ -11,6 +11,7 @@ _WHERE = {
     "NSF": "flowzoo.models.nsf",
     "Glow": "flowzoo.models.glow",
     "RealNVP": "flowzoo.models.realnvp",
+    "TarFlow": "flowzoo.models.tarflow",
 }
 
 __all__ = [*_WHERE]

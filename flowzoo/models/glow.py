@@ -1,8 +1,6 @@
 """Glow: multi-scale flows of images with invertible 1x1 convolutions."""
 
 import keras
-import numpy as np
-from keras import ops
 
 from flowzoo import checks, transformers
 from flowzoo.flow import Flow
@@ -141,17 +139,6 @@ class Glow(Flow):
         self.alpha = alpha
         self.log_scale_bound = log_scale_bound
         self.remat = bool(remat)
-
-    def _check_context(self, labels):
-        """Refuses labels that are no classes, where their values can be seen."""
-        super()._check_context(labels)
-        if self.classes is None or ops.is_tensor(labels):
-            return
-        if not np.isin(labels, np.arange(self.classes)).all():
-            raise ValueError(
-                f"Labels must be integers from 0 to {self.classes - 1}; got values from {labels.min()} "
-                f"to {labels.max()}."
-            )
 
     @classmethod
     def cifar10(cls, **kwargs):

@@ -7,6 +7,7 @@ from flowzoo.layers import (
     ActNorm,
     BatchNormalization,
     Dequantize,
+    GaussianDequantize,
     Logit,
     Rescale,
     Reshape,
@@ -41,21 +42,27 @@ def initializer_for(event_shape, initializer):
     return "he_normal" if len(checks.shape("event_shape", event_shape)) == 3 else "uniform"
 
 
-def image_data_end(*, alpha=None, centered=False, bits=8, dequantization="uniform", dtype=None):
+def image_data_end(
+    *, alpha=None, centered=False, bits=8, dequantization="uniform", noise_scale=None, dtype=None
+):
     """The layers between real and integer images of pixels 0 ... 255.
 
     Latent to data: the logit if `alpha` is given, [0, 1) or, if centered, [-1/2, 1/2) to
-    [0, 2^bits), and dequantisation, for under 8 bits after dropping the lowest.
+    [0, 2^bits), and dequantisation, for under 8 bits after dropping the lowest. `noise_scale` is that of
+    Gaussian noise in its stead, of which [0, 2^bits) is 1.
     """
     checks.choice("dequantization", dequantization, DEQUANTIZATIONS)
     if bits not in range(1, 9):
         raise ValueError(f"bits must be an integer from 1 to 8; got {bits!r}.")
     bins = 2**bits
     kind = Dequantize if dequantization == "uniform" else VariationalDequantize
+    options = {}
+    if noise_scale is not None:
+        kind, options = GaussianDequantize, {"scale": bins * noise_scale}
     return [
         *([] if alpha is None else [Logit(alpha)]),
         Rescale(bins, offset=bins / 2 if centered else 0.0),
-        kind(bins, step=256 // bins, dtype=dtype),
+        kind(bins, step=256 // bins, dtype=dtype, **options),
     ]
 
 

@@ -55,6 +55,16 @@ def glow_size(levels, steps, width, inputs, channels):
     return depth, depth * (width**2 + 9 * width * inputs + channels**2)
 
 
+def transformer_size(depth, hidden_size):
+    """Layers and weights of so many transformer layers.
+
+    Example:
+        >>> transformer_size(16, 128)
+        (16, 3145728)
+    """
+    return depth, 12 * depth * hidden_size**2
+
+
 def autoencoder_size(width, levels, blocks):
     """Layers and weights of a `ConvEncoder` and a `ConvDecoder`."""
     return 4 * blocks + 2 * levels, 9 * width**2 * (4 * blocks + 6)

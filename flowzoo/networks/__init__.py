@@ -5,5 +5,17 @@ from flowzoo.networks.convnet import ConvNet, ZeroConv2D
 from flowzoo.networks.made import MADE
 from flowzoo.networks.mlp import MLP, ResidualMLP
 from flowzoo.networks.resnet import ResNet
+from flowzoo.networks.transformer import TransformerLayer, VisionTransformer
 
-__all__ = ["MADE", "MLP", "ConvDecoder", "ConvEncoder", "ConvNet", "ResNet", "ResidualMLP", "ZeroConv2D"]
+__all__ = [
+    "MADE",
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "ConvNet",
+    "ResNet",
+    "ResidualMLP",
+    "TransformerLayer",
+    "VisionTransformer",
+    "ZeroConv2D",
+]

@@ -7,7 +7,7 @@ import inspect
 
 import keras
 
-from flowzoo.transformers.affine import Additive, Affine, Gated
+from flowzoo.transformers.affine import Additive, Affine, Gated, SigmoidAffine, SoftplusAffine
 from flowzoo.transformers.mixtures import MixtureOfGaussians, MixtureOfLogistics
 from flowzoo.transformers.spline import CircularSpline, RationalQuadraticSpline
 from flowzoo.transformers.transformer import Transformer
@@ -20,6 +20,8 @@ __all__ = [
     "MixtureOfGaussians",
     "MixtureOfLogistics",
     "RationalQuadraticSpline",
+    "SigmoidAffine",
+    "SoftplusAffine",
     "Transformer",
 ]
 
@@ -29,6 +31,8 @@ TRANSFORMERS = {
     "gated": Gated,
     "mixture": MixtureOfGaussians,
     "mixture_of_logistics": MixtureOfLogistics,
+    "sigmoid": SigmoidAffine,
+    "softplus": SoftplusAffine,
     "spline": RationalQuadraticSpline,
 }
 

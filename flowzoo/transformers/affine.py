@@ -1,5 +1,7 @@
 """Transformers that shift and scale."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -41,6 +43,66 @@ class Affine(Transformer):
     def _shift_and_log_scale(self, parameters):
         shift, raw = ops.split(parameters, 2, axis=-1)
         return shift, soft_clamp(raw, self.log_scale_bound)
+
+    def forward(self, z, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return z * ops.exp(log_scale) + shift, log_scale
+
+    def inverse(self, x, parameters):
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (x - shift) * ops.exp(-log_scale), -log_scale
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class SoftplusAffine(Transformer):
+    """x = z * softplus(a + c) + shift, with c = log(e - 1), so that zero parameters give the identity.
+
+    The scale grows as a does, not as its exponential, which spares deep autoregressive flows of images the
+    explosions of the latter (STARFlow, Gu et al., 2025, arXiv:2506.06276). Both are softly bounded.
+
+    Arguments:
+        log_scale_bound: bound of |a|, and so of a small scale's logarithm, in nats, to 0.54.
+        shift_bound: bound of |shift|.
+    """
+
+    parameters = 2
+
+    def __init__(self, log_scale_bound=4.0, shift_bound=8.0):
+        self.log_scale_bound = log_scale_bound
+        self.shift_bound = shift_bound
+
+    def _shift_and_scale(self, parameters):
+        shift, raw = ops.split(parameters, 2, axis=-1)
+        scale = ops.softplus(soft_clamp(raw, self.log_scale_bound) + math.log(math.e - 1))
+        return soft_clamp(shift, self.shift_bound), scale
+
+    def forward(self, z, parameters):
+        shift, scale = self._shift_and_scale(parameters)
+        return z * scale + shift, ops.log(scale)
+
+    def inverse(self, x, parameters):
+        shift, scale = self._shift_and_scale(parameters)
+        return (x - shift) / scale, -ops.log(scale)
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
+class SigmoidAffine(Transformer):
+    """x = z * 2 sigmoid(a) + shift: the scale lies in (0, 2), and zero parameters give the identity.
+
+    The transformer of Jet (Kolesnikov et al., 2024, arXiv:2412.15129).
+
+    Arguments:
+        log_scale_bound: soft bound of |a|, and so of a small scale's logarithm, in nats, to log 2.
+    """
+
+    parameters = 2
+
+    def __init__(self, log_scale_bound=4.0):
+        self.log_scale_bound = log_scale_bound
+
+    def _shift_and_log_scale(self, parameters):
+        shift, raw = ops.split(parameters, 2, axis=-1)
+        return shift, math.log(2) - ops.softplus(-soft_clamp(raw, self.log_scale_bound))
 
     def forward(self, z, parameters):
         shift, log_scale = self._shift_and_log_scale(parameters)
