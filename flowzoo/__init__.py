@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         transformers,
     )
     from flowzoo.flow import Flow
-    from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, NSF, Glow, RealNVP, TarFlow
+    from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, NSF, Glow, Jet, RealNVP, TarFlow
     from flowzoo.registry import load, save_pretrained
     from flowzoo.vae import FlowVAE
 

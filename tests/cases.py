@@ -376,6 +376,16 @@ IMAGE_MODELS["TarFlow, classes"] = lambda **kwargs: flowzoo.TarFlow(
         **kwargs,
     }
 )
+IMAGE_MODELS["Jet"] = lambda **kwargs: flowzoo.Jet(
+    **{
+        "event_shape": (4, 4, 3),
+        "patch_size": 2,
+        "depth": 5,
+        "block_depth": 1,
+        "hidden_size": 8,
+        **kwargs,
+    }
+)
 
 # Variational autoencoders; `networks` makes a small encoder and decoder for event shape (5,).
 

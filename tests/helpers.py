@@ -34,6 +34,18 @@ def pass_for_each_dimension(layer, z, context=None):
     return x, ops.sum(transformed(x)[1], axis=1)
 
 
+def pass_for_each_token(layer, z, context=None):
+    """x of a `TransformerAutoregressive`, by as many passes over all tokens as there are tokens."""
+    z, places = layer._ordered(z), ops.arange(layer.length)
+
+    def step(elements, x):
+        found, _ = layer.transformer.forward(z, layer.parameters(x, context))
+        return (ops.where((places == elements[0])[:, None], found, x),)
+
+    (x,) = backend.repeat(layer.length, step, (ops.zeros_like(z),), (places,))
+    return layer._ordered(x)
+
+
 def count_calls(monkeypatch, layer):
     """A list that grows by one at every call of `layer`."""
     calls = []

@@ -4,8 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowzoo import checks
 from flowzoo.layers.coupling import Coupling
 from flowzoo.transformers import Affine
+
+PATTERNS = ("checkerboard", "rows", "columns")
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -14,7 +17,8 @@ class CheckerboardCoupling(Coupling):
 
         x = b z + (1 - b) t(z; network(b z))
 
-    b is 1 where row + column is even, or odd with `swap=True`; log_det = sum((1 - b) log t').
+    b is 1 where row + column is even, or odd with `swap=True`; or every second row, or column;
+    log_det = sum((1 - b) log t').
 
     References:
         Density estimation using Real NVP (Dinh et al., 2016, arXiv:1605.08803), section 3.4
@@ -23,6 +27,7 @@ class CheckerboardCoupling(Coupling):
         network, swap, head, use_context: those of `Coupling`.
         transformer: t, that of `Coupling`; None for an affine one with this `log_scale_bound`.
         log_scale_bound: soft bound of the affine transformer's log-scales, in nats.
+        pattern: "checkerboard", "rows" or "columns".
 
     Example:
         >>> layer = flowzoo.layers.CheckerboardCoupling(flowzoo.networks.ConvNet(8), head="conv")
@@ -31,12 +36,15 @@ class CheckerboardCoupling(Coupling):
         (5,)
     """
 
-    def __init__(self, network=None, transformer=None, *, log_scale_bound=2.0, **kwargs):
+    def __init__(
+        self, network=None, transformer=None, *, log_scale_bound=2.0, pattern="checkerboard", **kwargs
+    ):
         super().__init__(network, transformer or Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
+        self.pattern = checks.choice("pattern", pattern, PATTERNS)
 
     def get_config(self):
-        return {**super().get_config(), "log_scale_bound": self.log_scale_bound}
+        return {**super().get_config(), "log_scale_bound": self.log_scale_bound, "pattern": self.pattern}
 
     def _channels(self, x_shape):
         if len(x_shape) != 4 or x_shape[1] * x_shape[2] < 2:
@@ -44,7 +52,8 @@ class CheckerboardCoupling(Coupling):
                 f"CheckerboardCoupling takes images (H, W, C); got event shape {tuple(x_shape[1:])}."
             )
         rows, columns = np.indices(x_shape[1:3])
-        passes = (rows + columns) % 2 == int(self.swap)
+        number = {"checkerboard": rows + columns, "rows": rows, "columns": columns}[self.pattern]
+        passes = number % 2 == int(self.swap)
         self.mask = passes[None, :, :, None].astype("float32")
         return x_shape[3], x_shape[3]
 

@@ -112,15 +112,17 @@ class TransformerAutoregressive(FlowLayer):
 
     def inverse_and_log_det(self, x, context=None):
         x = self._ordered(x)
-        tokens = ops.reshape(x[:, :-1], (-1, self.size))
-        hidden = ops.reshape(self.embedding(tokens), (-1, self.length - 1, self.hidden_size))
-        hidden = ops.concatenate([self._first(x), hidden], axis=1) + self._cast(self.positions)
-        condition = self._condition(context)
+        z, log_det = self.transformer.inverse(x, self.parameters(x, context))
+        return self._ordered(z), sum_event(log_det)
+
+    def parameters(self, x, context=None):
+        """The parameters of t for all tokens by one pass, (batch, T, numbers); x is in the layer's order."""
+        hidden = ops.concatenate([self._first(x), self._embedded(x[:, :-1])], axis=1)
+        hidden, condition = hidden + self._cast(self.positions), self._condition(context)
         hidden = hidden if condition is None else hidden + condition
         for layer in self.transformer_layers:
             hidden = layer(hidden)
-        z, log_det = self.transformer.inverse(x, self._parameters(hidden, x.dtype))
-        return self._ordered(z), sum_event(log_det)
+        return self._parameters(hidden, x.dtype)
 
     def forward_and_log_det(self, z, context=None):
         return self.solve(z, context)
@@ -216,7 +218,7 @@ class TransformerAutoregressive(FlowLayer):
     def _embedded(self, tokens):
         """Tokens (batch, n, D) as the transformer sees them, (batch, n, width)."""
         hidden = self.embedding(ops.reshape(tokens, (-1, self.size)))
-        return ops.reshape(hidden, (-1, tokens.shape[1], self.hidden_size))
+        return ops.reshape(hidden, (ops.shape(tokens)[0], tokens.shape[1], self.hidden_size))
 
     def _condition(self, context, guided=False):
         """What all tokens see of the context, (batch, 1, width), or None; then the same without a class."""

@@ -10,6 +10,7 @@ _WHERE = {
     "NICE": "flowzoo.models.nice",
     "NSF": "flowzoo.models.nsf",
     "Glow": "flowzoo.models.glow",
+    "Jet": "flowzoo.models.jet",
     "RealNVP": "flowzoo.models.realnvp",
     "TarFlow": "flowzoo.models.tarflow",
 }

@@ -309,7 +309,7 @@ class TarFlow(Flow):
     ):
         """About how many layers with weights, and weights, these arguments make."""
         shape = sizes(event_shape)
-        tokens, numbers = (*shape, 1)[:2]
+        tokens, numbers = (*shape, 1, 1)[:2]
         if len(shape) == 3:
             numbers = shape[-1] * patch_size**2
             tokens = size_of(shape) // numbers

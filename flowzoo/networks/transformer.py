@@ -132,6 +132,8 @@ def _attention(queries, keys, values, seen):
 
     `seen`, a mask (n, T), tells which keys a query sees, None for all.
     """
+    if keys.shape[1] == 1:
+        return values  # there is no choice
     scores = ops.matmul(queries * queries.shape[-1] ** -0.5, ops.transpose(keys, (0, 2, 1)))
     scores = ops.cast(scores, keras.backend.result_type(scores.dtype, "float32"))
     if seen is not None:
