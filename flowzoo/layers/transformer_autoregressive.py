@@ -1,5 +1,7 @@
 """Autoregression over tokens by causal transformers."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -108,7 +110,7 @@ class TransformerAutoregressive(FlowLayer):
             self.context_map = keras.layers.Dense(
                 width, use_bias=False, dtype=self.dtype_policy, name="context_map"
             )
-            self.context_map.build((None, _numbers(context_shape)))
+            self.context_map.build((None, math.prod(context_shape[1:])))
 
     def inverse_and_log_det(self, x, context=None):
         x = self._ordered(x)
@@ -225,7 +227,7 @@ class TransformerAutoregressive(FlowLayer):
         if context is None:
             return None
         if self.classes is None:
-            found = self.context_map(ops.reshape(context, (-1, _numbers(context.shape))))
+            found = self.context_map(ops.reshape(context, (-1, math.prod(context.shape[1:]))))
             return ops.expand_dims(found, 1)
         labels = ops.cast(context[:, :1], "int32")
         if guided:
@@ -272,10 +274,3 @@ class TransformerAutoregressive(FlowLayer):
             "classes": self.classes,
             "final_norm": self.final_norm,
         }
-
-
-def _numbers(context_shape):
-    count = 1
-    for size in context_shape[1:]:
-        count *= size
-    return count

@@ -103,7 +103,7 @@ class TransformerLayer(keras.layers.Layer):
         attended = ops.reshape(attended, (-1, self.heads, count, self.size // self.heads))
         attended = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), (-1, self.size))
         hidden = hidden + ops.reshape(self.attention_output(attended), (-1, count, self.size))
-        inner = ops.gelu(self.mlp_in(self._normed(self.mlp_norm, hidden)), approximate=False)
+        inner = _gelu(self.mlp_in(self._normed(self.mlp_norm, hidden)))
         return hidden + ops.reshape(self.mlp_out(inner), (-1, count, self.size))
 
     def _normed(self, norm, hidden):
@@ -139,6 +139,11 @@ def _attention(queries, keys, values, seen):
     if seen is not None:
         scores = ops.where(seen, scores, -1e30)
     return ops.matmul(ops.cast(ops.softmax(scores, axis=-1), values.dtype), values)
+
+
+def _gelu(x):
+    """The exact GELU by erf; `keras.ops.gelu` has JAX train by erfc, which takes twice as long on a CPU."""
+    return 0.5 * x * (1 + ops.erf(x * math.sqrt(0.5)))
 
 
 def position_embedding(layer, length, size):

@@ -5,7 +5,7 @@ python tests/benchmarks/transformer_flows.py [train] [torch] [sample] [float32] 
 Training: rows of T = 49 tokens of D = 16 numbers, 4 blocks of 4 layers of 128, batch 64, AdamW; images/s.
 "train" needs flowzoo, "torch" PyTorch alone, in an environment of its own, eager and under torch.compile.
 Sampling: T = 64 tokens of 48 numbers, 1 and 16 samples: with kept keys and values, by Jacobi iterations, and
-naively, a pass over all tokens for each. KERAS_BACKEND picks flowzoo's backend; pin the process to count its cores.
+naively, a pass over all tokens for each. KERAS_BACKEND picks the backend; pin the process to count its cores.
 CLOCK=cpu counts the seconds of the processor, for a machine that others use too.
 """
 
