@@ -98,7 +98,7 @@ def test_denoise_is_one_step_along_the_gradient():
 
 def test_noise_is_gaussian_of_its_scale_and_leaves_encoding_alone():
     flow = flowzoo.TarFlow((8, 8, 3), blocks=1, layers_per_block=1, hidden_size=8, noise_scale=0.1, mix=False)
-    x = np.full((50, 8, 8, 3), 128)
+    x = np.full((50, 8, 8, 3), 128.0, "float32")
     _, log_det = flow.inverse_and_log_det(x)
     z = numpy(flow.inverse_and_log_det(x, seed=0)[0])
     np.testing.assert_allclose([z.mean(), z.std()], [1 / 256, 0.1], atol=3e-3)
