@@ -254,7 +254,7 @@ MODELS["NSF, autoregressive, mixture base"] = lambda **kwargs: flowzoo.NSF(
         **kwargs,
     }
 )
-MODELS["TarFlow"] = lambda **kwargs: flowzoo.TarFlow(
+MODELS["TarFlow, numbers"] = lambda **kwargs: flowzoo.TarFlow(
     **{"event_shape": 3, "blocks": 2, "layers_per_block": 1, "hidden_size": 16, **kwargs}
 )
 

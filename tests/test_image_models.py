@@ -176,7 +176,13 @@ def test_samples_of_the_tfp_distribution_come_with_the_density_of_pixels(step):
 
 @pytest.mark.parametrize(
     "shared",
-    ["Glow, classes", "Glow, variational, logit", "NSF", "RealNVP, conditional, batch normalization"],
+    [
+        "Glow, classes",
+        "Glow, variational, logit",
+        "NSF",
+        "RealNVP, conditional, batch normalization",
+        "TarFlow, classes",
+    ],
     indirect=True,
 )
 def test_fit_lowers_the_loss_and_samples_are_images(case):
