@@ -230,7 +230,7 @@ CHECKOUT = pathlib.Path(__file__).parents[1] / "pretrained"
 
 
 @pytest.mark.skipif(not CHECKOUT.is_dir(), reason="the checkout's pretrained models are not here")
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.json")))
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.weights.*")))
 def test_shipped_models_load_and_sample(name):
     assert CHECKOUT in local_folders()
     flow = flowzoo.load(name)
