@@ -23,8 +23,8 @@ def list_command():
     from flowzoo.registry.index import info, list_models
 
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for heading in ("name", "ver", "model", "data", "weights", "metric", "size", "cached"):
-        right = heading in ("ver", "weights", "metric", "size")
+    for heading in ("name", "ver", "model", "data", "params", "metric", "size", "cached"):
+        right = heading in ("ver", "params", "metric", "size")
         table.add_column(heading, no_wrap=True, justify="right" if right else "left")
     for name in list_models():
         facts = info(name)
@@ -34,12 +34,18 @@ def list_command():
             str(facts.get("version", 1)) if weights else "–",
             facts["class"],
             str(facts.get("data", {}).get("name", "–")),
-            f"{facts['parameters'] / 1e6:.2f} M" if isinstance(facts.get("parameters"), int) else "–",
+            _millions(facts["parameters"], "M") if isinstance(facts.get("parameters"), int) else "–",
             headline(facts) if weights else "not trained",
-            f"{weights['bytes'] / 1e6:.1f} MB" if weights else "–",
+            _millions(weights["bytes"], "MB") if weights else "–",
             _stored(facts) if weights else "–",
         )
     console.print(table)
+
+
+def _millions(number, unit):
+    """Such as "0.45 M", "3.1 MB" and "38 MB", which are short enough for the table."""
+    millions = number / 1e6
+    return f"{millions:.{2 if millions < 1 else 1 if millions < 10 else 0}f} {unit}"
 
 
 def _stored(facts):
