@@ -113,6 +113,7 @@ for path in pathlib.Path(sys.argv[1]).glob("*/*.onnx"):
 """
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_onnx_agrees_with_the_flow(tmp_path):
     pytest.importorskip("tf2onnx")
