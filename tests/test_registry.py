@@ -229,6 +229,7 @@ def test_command_errors_are_one_message_without_a_traceback(model_folder, monkey
 CHECKOUT = pathlib.Path(__file__).parents[1] / "pretrained"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not CHECKOUT.is_dir(), reason="the checkout's pretrained models are not here")
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.weights.*")))
 def test_shipped_models_load_and_sample(name):
