@@ -251,7 +251,8 @@ def put(values, place, part):
 
     shape = (1, -1, *[1] * (len(values.shape) - 2))  # TensorFlow's own update of a slice has no gradient
     places = tf.reshape(tf.range(values.shape[1]) - place, shape)
-    if part.shape[1] > 1:
-        part = tf.gather(part, tf.clip_by_value(tf.reshape(places, (-1,)), 0, part.shape[1] - 1), axis=1)
-        return tf.where((places >= 0) & (places < part.shape[1]), part, values)
+    count = part.shape[1]
+    if count > 1:
+        part = tf.gather(part, tf.clip_by_value(tf.reshape(places, (-1,)), 0, count - 1), axis=1)
+        return tf.where((places >= 0) & (places < count), part, values)
     return tf.where(places == 0, part, values)

@@ -173,9 +173,9 @@ assert (facts is None) == (together.machine > 0)
 assert not (folder / ".training").exists()
 
 if not several:
-    recipe["recipe"]["batch_size"] = 42
+    recipe["recipe"]["batch_size"] = 41
     (folder / "model.json").rename(folder / "trained.json")
     (folder / "model.json").write_text(json.dumps(recipe))
-    with pytest.raises(ValueError, match="42 examples, which 4 devices cannot share evenly"):
+    with pytest.raises(ValueError, match="41 examples, which 2 devices cannot share evenly"):
         flowzoo.training.train(folder, folder, devices=devices)
     (folder / "trained.json").rename(folder / "model.json")

@@ -81,7 +81,7 @@ class TransformerLayer(keras.layers.Layer):
         count, length = hidden.shape[1], keys.shape[1]
         queries, new_keys, new_values = self._projected(hidden)
         keys, values = backend.put(keys, place, new_keys), backend.put(values, place, new_values)
-        seen = ops.arange(length)[None, :] <= place + ops.arange(count)[:, None]
+        seen = ops.arange(length, dtype="int32")[None, :] <= place + ops.arange(count, dtype="int32")[:, None]
         return self._rest(hidden, _attention(queries, keys, values, seen)), keys, values
 
     def nothing_kept(self, batch, length):
