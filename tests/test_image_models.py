@@ -27,20 +27,6 @@ def seen(model, context):
     return None if context is None else model._seen_context(ops.convert_to_tensor(context, "float32"))
 
 
-def gradient_of(function, z):
-    """The gradient, as an array, of a function of one tensor."""
-    if backend.name == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(z))
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        tape.watch(z)
-        value = function(z)
-    return numpy(tape.gradient(value, z))
-
-
 @pytest.fixture(scope="module", params=IMAGE_MODELS)
 def shared(request):
     """A model with perturbed weights, images and context (or None) for it."""
@@ -144,7 +130,7 @@ def test_real_images_round_to_the_pixels_and_have_a_gradient(case):
     def distance(z):
         return ops.sum(ops.square(model.decode(z, context, discrete=False) - 100.0)) / 255.0**2
 
-    gradient = gradient_of(distance, z)
+    gradient = numpy(backend.gradient(distance, z))
     assert np.isfinite(gradient).all()
     moved = [float(distance(z + sign * 1e-3 * gradient / np.linalg.norm(gradient))) for sign in (1, -1)]
     np.testing.assert_allclose((moved[0] - moved[1]) / 2e-3, np.linalg.norm(gradient), rtol=0.02)

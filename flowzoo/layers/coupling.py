@@ -235,8 +235,8 @@ def without_transformer(config):
 
 def coupling_layer(network, transformer, **kwargs):
     """The coupling with a transformer, of the class whose name says it, if there is one."""
-    if isinstance(transformer, Additive):
+    if type(transformer) is Additive:
         return AdditiveCoupling(network, **kwargs)
-    if isinstance(transformer, Affine):
+    if type(transformer) is Affine:
         return AffineCoupling(network, log_scale_bound=transformer.log_scale_bound, **kwargs)
     return Coupling(network, transformer, **kwargs)

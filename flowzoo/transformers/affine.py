@@ -86,7 +86,7 @@ class SoftplusAffine(Transformer):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class SigmoidAffine(Transformer):
+class SigmoidAffine(Affine):
     """x = z * 2 sigmoid(a) + shift: the scale lies in (0, 2), and zero parameters give the identity.
 
     The transformer of Jet (Kolesnikov et al., 2024, arXiv:2412.15129).
@@ -95,22 +95,14 @@ class SigmoidAffine(Transformer):
         log_scale_bound: soft bound of |a|, and so of a small scale's logarithm, in nats, to log 2.
     """
 
-    parameters = 2
+    start_scales = (1.0, 1.0)
 
     def __init__(self, log_scale_bound=4.0):
-        self.log_scale_bound = log_scale_bound
+        super().__init__(log_scale_bound)
 
     def _shift_and_log_scale(self, parameters):
-        shift, raw = ops.split(parameters, 2, axis=-1)
-        return shift, math.log(2) - ops.softplus(-soft_clamp(raw, self.log_scale_bound))
-
-    def forward(self, z, parameters):
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return z * ops.exp(log_scale) + shift, log_scale
-
-    def inverse(self, x, parameters):
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return (x - shift) * ops.exp(-log_scale), -log_scale
+        shift, clamped = super()._shift_and_log_scale(parameters)
+        return shift, math.log(2) - ops.softplus(-clamped)
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
