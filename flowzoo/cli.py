@@ -1,18 +1,24 @@
 """The command line: flowzoo list, info, sample, evaluate, train, download, verify, cache, publish."""
 
+import os
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(
     help="Pretrained normalizing flows for Keras 3.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-console = Console()
+console = Console(markup=False)  # names and paths may have brackets
 
-Name = Annotated[str, typer.Argument(help="A model of `flowzoo list`, or a folder with a model.json.")]
+Name = Annotated[
+    str, typer.Argument(help="A model of `flowzoo list`, or a folder with a model.json, such as ./mine.")
+]
 DataDir = Annotated[str | None, typer.Option(help="TFDS data folder; by default TFDS's own.")]
 
 
@@ -93,7 +99,7 @@ def sample(
     if not out.parent.is_dir():
         raise ValueError(f"--out lies in the folder {out.parent}, which does not exist.")
     _fetch(name)
-    with console.status(f"Loading {name}") as status:
+    with _working(f"Loading {name}") as status:
         from flowzoo import plots, registry
 
         flow = registry.load(name)
@@ -111,7 +117,7 @@ def evaluate(name: Name, data_dir: DataDir = None):
 
     _fetch(name)
     with Progress(console=console) as progress:
-        task = progress.add_task(f"Evaluating {name}", total=None)
+        task = progress.add_task(escape(f"Evaluating {name}"), total=None)
         from flowzoo.registry.index import info as read
         from flowzoo.training import evaluate_pretrained
 
@@ -164,7 +170,8 @@ def train(
         devices=devices,
     )
     if facts is not None:  # of several machines the first has them
-        console.print(f"{facts['name']} is in {out}: {headline(facts)}")
+        place = out if out.is_absolute() else f"./{out}"  # without the slash it would be one of the zoo
+        console.print(f"{facts['name']} is in {place}: {headline(facts)}", soft_wrap=True)
 
 
 @app.command()
@@ -196,13 +203,13 @@ def verify(
     for each in [model for model in list_models() if "weights" in read(model)] if every else [name]:
         try:
             _fetch(each)
-            with console.status(f"Verifying {each}"):
+            with _working(f"Verifying {each}"):
                 from flowzoo.registry.fingerprint import verify as check
 
                 difference = check(each)
         except ValueError as error:
             failed.append(each)
-            console.print(f"{each}: [bold red]failed[/]: {error}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble(f"{each}: ", ("failed", "bold red"), f": {error}"), soft_wrap=True)
         else:
             console.print(f"{each}: sha256 right, fingerprint within {difference:.1e}")
     if failed:
@@ -230,7 +237,7 @@ def publish(
     dtype: Annotated[str | None, typer.Option(help="Of stored weights, float16 or float32.")] = None,
 ):
     """Complete a model's folder (weights, hashes, fingerprint, samples, card) so that it can be served."""
-    with console.status(f"Publishing {folder}"):
+    with _working(f"Publishing {folder}"):
         from flowzoo.registry.publish import publish as complete
         from flowzoo.registry.publish import save_pretrained
         from flowzoo.registry.weights import load
@@ -238,17 +245,45 @@ def publish(
         if source is None and dtype is None:
             facts = complete(folder)
         else:
-            import keras
-
-            flow = keras.models.load_model(source, compile=False) if source else load(folder)
+            flow = _load_file(source) if source else load(folder)
             facts = save_pretrained(flow, folder, dtype=dtype or "float16")
     console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
 
 
+def _load_file(path):
+    """The model in a .keras file."""
+    import keras
+
+    from flowzoo import models
+
+    models.classes()
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, h5py and zipfile make of a broken file
+        raise ValueError(f"{path} cannot be loaded as a .keras file: {error}") from error
+
+
+def _working(text):
+    """A line that says so while something goes on."""
+    return console.status(escape(text))
+
+
+EXPLAINED = (ValueError, RuntimeError, OSError, ImportError)
+
+
 def main():
-    """Runs the command line; errors that explain themselves are printed without a traceback."""
+    """Runs the command line; an error is told in a line, with FLOWZOO_TRACEBACK set by its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # of a terminal that has few characters
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]flowzoo:[/] {error}", highlight=False)
+    except Exception as error:
+        if os.environ.get("FLOWZOO_TRACEBACK"):
+            raise
+        told = str(error)
+        if not isinstance(error, EXPLAINED) or not told:
+            told = f"{type(error).__name__}: {told} FLOWZOO_TRACEBACK=1 in the environment shows where."
+        Console(stderr=True).print(
+            Text.assemble(("flowzoo: ", "bold red"), told), highlight=False, soft_wrap=True
+        )
         raise SystemExit(1) from error

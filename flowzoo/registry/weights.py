@@ -18,8 +18,9 @@ def load(name_or_path, *, weights=True):
     """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`, a folder with `model.json` and weights, or
-            "hf://user/model" (with huggingface_hub installed).
+        name_or_path: one of `flowzoo.list_models()`; a folder with `model.json` and weights, written as a
+            path, such as "./mine", for a name alone is one of the zoo; or "hf://user/model" (with
+            huggingface_hub installed).
         weights: False for the bare architecture with new weights.
 
     Returns: a `flowzoo.Flow` of the class that the model card names.
