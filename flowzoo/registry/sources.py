@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import urllib.parse
-import urllib.request
 
 from flowzoo.registry.errors import RegistryError
 
@@ -57,7 +56,9 @@ def _place(record):
     url = urllib.parse.urlparse(record["url"])
     subdirectory = record.get("subdirectory", "").strip("/")
     if url.scheme == "file" and "archive_info" not in record:
-        folder = pathlib.Path(urllib.request.url2pathname(url.path)) / subdirectory / FOLDER
+        from urllib.request import url2pathname  # slow to import
+
+        folder = pathlib.Path(url2pathname(url.path)) / subdirectory / FOLDER
         return folder if folder.is_dir() else None
     commit = record.get("vcs_info", {}).get("commit_id")
     repository = re.fullmatch(r"/([^/]+)/([^/]+?)(\.git)?/?", url.path)
