@@ -47,6 +47,8 @@ class Dequantize(FlowLayer):
         [[0.0, 255.0]]
     """
 
+    bounds_integers = True  # whether the mean log-density is below the integer's log-probability
+
     def __init__(self, bins=256, *, step=1, **kwargs):
         super().__init__(**kwargs)
         self.bins = checks.positive_integer("bins", bins)
@@ -97,6 +99,8 @@ class GaussianDequantize(Dequantize):
         >>> [round(float(z), 1) for z in layer(x, None, noise)[0]]
         [0.5, 261.9]
     """
+
+    bounds_integers = False
 
     def __init__(self, bins=256, *, step=1, scale=6.4, **kwargs):
         super().__init__(bins, step=step, **kwargs)

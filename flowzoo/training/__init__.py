@@ -5,6 +5,7 @@ import importlib
 _WHERE = {
     "evaluate_pretrained": "flowzoo.training.measuring",
     "train": "flowzoo.training.recipe",
+    "write_data": "flowzoo.training.data",
 }
 
 __all__ = [*_WHERE]
