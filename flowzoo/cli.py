@@ -1,4 +1,4 @@
-"""The command line: flowzoo list, info, sample, explore, evaluate, train, download, verify, cache, publish."""
+"""The command line: flowzoo list, info, sample, explore, evaluate, train, download, verify, cache …"""
 
 import pathlib
 from typing import Annotated

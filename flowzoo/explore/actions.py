@@ -1,4 +1,4 @@
-"""What a page may ask for: each takes an `Opened` model and what the request gives, and answers in JSON's kinds."""
+"""What a page may ask for: each action takes an `Opened` model and a request, and answers in JSON's kinds."""
 
 import inspect
 
@@ -8,7 +8,6 @@ import numpy as np
 from flowzoo.explore import images, points
 from flowzoo.explore.context import (
     MOST_NUMBERS,
-    contexts,
     is_vae,
     kind,
     latent_flow,
@@ -20,6 +19,7 @@ from flowzoo.explore.pictures import data_url, fitted, opened
 from flowzoo.registry.card import DATA, headline
 from flowzoo.registry.publish import STRENGTH
 
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX"}
 MOST_IMAGES = 64
 MOST_POINTS = 5000
 FRAMES = 11  # of a walk between images
@@ -51,13 +51,18 @@ def describe(source):
 
 def _facts(model, facts):
     data = facts.get("data", {}).get("name")
-    shape = " x ".join(map(str, model.event_shape))
+    height, width, *_ = (*model.event_shape, 1)
+    shape = {
+        "images": f"{height} × {width} pixels",
+        "plane": "points of the plane",
+        "vectors": f"{' × '.join(map(str, model.event_shape))} numbers",
+    }
     return [
         facts["class"],
         *([str(DATA.get(data, data))] if data else []),
-        f"{shape} {'pixels' if kind(model) == 'images' else 'numbers'}",
-        f"{model.count_params() / 1e6:.2g} M weights",
-        f"{keras.backend.backend()} backend",
+        shape[kind(model)],
+        f"{model.count_params():,} weights",
+        f"computed by {BACKENDS[keras.backend.backend()]}",
     ]
 
 

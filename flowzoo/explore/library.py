@@ -53,7 +53,7 @@ class Library:
         return next((name for name in wanted if name in trained), None)
 
     def listed(self):
-        """What the page's list shows: for each model its name, title, class, figure, and if it has weights."""
+        """What the list of the page shows of each model, as dicts."""
         return [self._listed(name) for name in self.names()]
 
     def _listed(self, name):

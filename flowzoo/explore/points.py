@@ -1,10 +1,13 @@
 """What the explorer does with flows of the plane, and of rows of numbers."""
 
+import functools
+
 import matplotlib
 import numpy as np
 from keras import ops
 
 from flowzoo import backend
+from flowzoo.compiled import Program
 from flowzoo.explore.context import contexts, figure
 
 LINES = 17  # of the grid each way
@@ -62,20 +65,21 @@ def layers(model, *, n, label=None, context=None, seed=0):
     x = np.concatenate([grid.reshape(-1, 2), drawn]).astype("float32")
     seen = contexts(model, 1, label or 0, context)
     seen = None if seen is None else np.repeat(seen, len(x), axis=0)
-    steps = [x]
-    for layer in range(len(model.flow_layers)):
-        steps.append(_after(model, layer, steps[-1], seen))
-    steps = [finite(model, step).reshape(-1, 2) for step in steps]
+    bent = Program(functools.partial(_after_each, model), model.weights, model.prefers_xla).run((x, seen))
+    steps = [finite(model, step).reshape(-1, 2) for step in (x, *bent)]
     names = [type(layer).__name__ for layer in model.flow_layers]
     lines = np.stack([step[: len(x) - n].reshape(2 * LINES, ALONG, 2) for step in steps])
     return names, lines, np.stack([step[len(x) - n :] for step in steps])
 
 
-def _after(model, layer, x, context):
-    """What a layer of a flow makes of points."""
-    if layer == 0:
-        x = ops.reshape(x, (-1, *model.latent_shape))
-    return model.flow_layers[layer](x, model._seen_context(context), forward=True)
+def _after_each(model, z, context):
+    """What each layer of a flow makes of latents, a list."""
+    x, context = ops.reshape(z, (-1, *model.latent_shape)), model._seen_context(context)
+    found = []
+    for layer in model.flow_layers:
+        x = layer(x, context, forward=True)
+        found.append(x)
+    return found
 
 
 def walk(model, a, b, *, steps, label=None, context=None):

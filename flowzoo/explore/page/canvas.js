@@ -1,6 +1,6 @@
 // A square canvas with the plane's coordinates.
 
-import { make } from "/controls.js";
+import { make, minus } from "/controls.js";
 
 const SIDE = 640; // of the canvas in its own units; style scales it
 
@@ -92,6 +92,7 @@ export function around(points) {
 
 /** The square's edges in words. */
 export function edges({ centre, radius }, names = ["x", "y"]) {
-  const side = (i) => `${names[i]} from ${(centre[i] - radius).toPrecision(3)} to ${(centre[i] + radius).toPrecision(3)}`;
+  const end = (i, way) => minus((centre[i] + way * radius).toPrecision(3));
+  const side = (i) => `${names[i]} from ${end(i, -1)} to ${end(i, 1)}`;
   return `${side(0)}, ${side(1)}`;
 }

@@ -11,6 +11,9 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** The text of a number with the sign for minus that its font has. */
+export const minus = (text) => text.replaceAll("-", "−");
+
 let count = 0;
 const fresh = () => `control-${++count}`;
 

@@ -1,6 +1,6 @@
 // An image of one's own, or a sample: how the model measures it, its neighbours, its levels drawn anew.
 
-import { button, choices, make, slider } from "/controls.js";
+import { button, choices, make, minus, slider } from "/controls.js";
 import { empty, grid, nameOf, picture, withSamples } from "/pictures.js";
 
 const LARGEST = 20 * 2 ** 20; // bytes of a file
@@ -15,7 +15,7 @@ export function figures(found) {
         "div",
         {},
         make("dt", {}, name),
-        make("dd", {}, make("b", {}, value === null ? "not finite" : value.toFixed(3)), ` ${unit}`),
+        make("dd", {}, make("b", {}, value === null ? "not finite" : minus(value.toFixed(3))), ` ${unit}`),
         ...(note ? [make("dd", { class: "note" }, note)] : []),
       ),
     ),
@@ -76,7 +76,7 @@ export function image(page, panel) {
       }
       seen.className = shown.length > 1 ? "two" : "";
       seen.replaceChildren(...shown);
-      const test = about.test === "–" ? [] : [make("p", { class: "hint" }, `Test data: ${about.test} on average.`)];
+      const test = about.test === "–" ? [] : [make("p", { class: "hint" }, `Test data: ${minus(about.test)} on average.`)];
       told.replaceChildren(
         figures(answer.figures),
         ...test,

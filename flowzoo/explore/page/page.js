@@ -1,7 +1,7 @@
 // The page: the list of models, the tabs of the one that is shown, and what they share.
 
 import { worker, write } from "/ask.js";
-import { make } from "/controls.js";
+import { make, minus } from "/controls.js";
 import * as pictures from "/pictures.js";
 import * as plane from "/plane.js";
 import * as image from "/image.js";
@@ -44,8 +44,8 @@ async function start() {
     return;
   }
   const list = at("models");
-  for (const { name, title, figure, trained } of models) {
-    const text = trained ? `${title} · ${figure}` : `${title} · not trained yet`;
+  for (const { name, title, trained } of models) {
+    const text = trained ? title : `${title} (not trained yet)`;
     list.append(make("option", { value: name, disabled: !trained }, text));
   }
   const known = (name) => models.some((model) => model.name === name && model.trained);
@@ -60,15 +60,15 @@ async function start() {
 function open(name) {
   const model = [...at("models").options].find((option) => option.value === name);
   at("models").value = name;
-  document.title = `${model.text.split(" · ")[0]} · flowzoo explorer`;
-  at("name").textContent = model.text.split(" · ")[0];
+  document.title = `${model.text} · flowzoo explorer`;
+  at("name").textContent = model.text;
   at("text").textContent = "";
   at("facts").replaceChildren();
   at("tabs").hidden = true;
   at("panel").replaceChildren(make("div", { class: "waiting" }));
   renewed()("describe", { model: name }, (about) => {
     at("text").textContent = about.text;
-    const facts = about.test === "–" ? about.facts : [...about.facts, `${about.test} on test data`];
+    const facts = about.test === "–" ? about.facts : [...about.facts, `${minus(about.test)} on test data`];
     at("facts").replaceChildren(...facts.map((fact) => make("li", {}, fact)));
     const tabs = TABS[about.kind].filter(([, , fits]) => !fits || fits(about));
     const shared = { seed: 0, temperature: about.temperature, label: null, context: null, picked: [0, 1] };

@@ -1,6 +1,6 @@
 // Models of images: drawing, walking from one to another, and changing attributes.
 
-import { button, choice, make, numbers, seed, select, slider } from "/controls.js";
+import { button, choice, make, minus, numbers, seed, select, slider } from "/controls.js";
 
 export const percent = (x) => `${Math.round(100 * x)} %`;
 
@@ -251,7 +251,7 @@ export function attributes(page, panel) {
       max: about.strength,
       step: about.strength / 20,
       value: shared.strengths[name] ?? 0,
-      show: (x) => (x > 0 ? "+" : "") + x.toFixed(1),
+      show: (x) => (x > 0 ? "+" : "") + minus(x.toFixed(1)),
       change: (value) => go((shared.strengths[name] = value)),
     }),
   );

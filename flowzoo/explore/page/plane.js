@@ -1,7 +1,7 @@
 // Flows of the plane: samples on their density, walks, the plane bent layer by layer; and rows of numbers.
 
 import { around, colour, edges, loaded, plane } from "/canvas.js";
-import { button, make, numbers, seed, select, slider } from "/controls.js";
+import { button, make, minus, numbers, seed, select, slider } from "/controls.js";
 import { figures } from "/image.js";
 import { conditions, layout, percent, temperatures } from "/pictures.js";
 
@@ -130,7 +130,7 @@ export function walk(page, panel) {
     view.dots([at], { size: 13, fill: "#fff", alpha: 1 });
     view.letter("A", path[0]);
     view.letter("B", path.at(-1));
-    caption.textContent = `${percent(t)} of the way: x = ${at[0].toFixed(2)}, y = ${at[1].toFixed(2)}`;
+    caption.textContent = minus(`${percent(t)} of the way: x = ${at[0].toFixed(2)}, y = ${at[1].toFixed(2)}`);
   });
   const caption = make("figcaption");
 
@@ -139,16 +139,19 @@ export function walk(page, panel) {
       path = points;
       view.paint();
     });
-  function others() {
-    const pick = () => shared.points[Math.floor(Math.random() * shared.points.length)];
-    shared.ends = [pick(), pick()];
-    go();
+  const any = () => shared.points[Math.floor(Math.random() * shared.points.length)];
+  const others = () => go((shared.ends = [any(), any()]));
+  /** The first sample, and the one that is farthest from it. */
+  function far() {
+    const [a] = shared.points;
+    const distance = (point) => Math.hypot(point[0] - a[0], point[1] - a[1]);
+    go((shared.ends = [a, shared.points.reduce((b, point) => (distance(point) > distance(b) ? point : b), a)]));
   }
   view.canvas.classList.add("aimed");
   view.canvas.addEventListener("click", (event) => {
     const point = view.from(event);
-    const far = (end) => Math.hypot(end[0] - point[0], end[1] - point[1]);
-    shared.ends[far(shared.ends[0]) < far(shared.ends[1]) ? 0 : 1] = point;
+    const distances = shared.ends.map((end) => Math.hypot(end[0] - point[0], end[1] - point[1]));
+    shared.ends[distances[0] < distances[1] ? 0 : 1] = point;
     go();
   });
   panel.replaceChildren(
@@ -161,7 +164,7 @@ export function walk(page, panel) {
         "picture to move the nearer end there."),
     ),
   );
-  withDensity(page, view, () => (shared.points ? (shared.ends ? go() : others()) : drawn(page, others)));
+  withDensity(page, view, () => (shared.ends ? go() : shared.points ? far() : drawn(page, far)));
 }
 
 /** The tab that bends the latent plane, layer by layer. */
@@ -220,6 +223,7 @@ export function layers(page, panel) {
 
   function go() {
     ask(page, "layers", { seed: shared.seed }, (answer) => {
+      stop();
       found = answer;
       found.squares = found.points.map(around);
       const { centre } = found.squares[0];
@@ -236,6 +240,7 @@ export function layers(page, panel) {
           } }),
       );
       view.paint();
+      if (!matchMedia("(prefers-reduced-motion: reduce)").matches) begin();
     });
   }
 
