@@ -92,13 +92,14 @@ def walk(source, a, b, label=None, context=None):
     return {"points": points.walk(model, *ends, steps=PATH, **given).tolist()}
 
 
-def change(source, image, strengths):
+def change(source, image, strengths, label=None, context=None):
     """A picture with its attributes changed, strength by name."""
     if not isinstance(strengths, dict):
         raise ValueError("strengths must be numbers by the attributes' names.")
     strengths = {name: _number(f"The strength of {name}", value) for name, value in strengths.items()}
     x = fitted(opened(image), source.model.event_shape)
-    return {"image": data_url(images.change(source.model, x, source.directions, strengths))}
+    given = {"label": label, "context": context}
+    return {"image": data_url(images.change(source.model, x, source.directions, strengths, **given))}
 
 
 def look(source, image, invert=False, label=None, context=None):

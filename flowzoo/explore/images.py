@@ -51,7 +51,7 @@ def walk(model, a, b, *, steps, label=None, context=None, seed=0):
     return as_pixels(model, model.interpolate(a, b, steps=steps, context=one, seed=seed))
 
 
-def change(model, image, directions, strengths, *, seed=0):
+def change(model, image, directions, strengths, *, label=None, context=None, seed=0):
     """An image moved along several attribute directions at once.
 
     Arguments:
@@ -64,7 +64,8 @@ def change(model, image, directions, strengths, *, seed=0):
             raise ValueError(f"There is no attribute {name!r}; there are {', '.join(directions) or 'none'}.")
         move += strength * directions[name]
     x = as_data(model, image[None])
-    return as_pixels(model, model.manipulate(x, move, [1.0], seed=seed))[0, 0]
+    one = contexts(model, 1, label, context)
+    return as_pixels(model, model.manipulate(x, move, [1.0], context=one, seed=seed))[0, 0]
 
 
 def neighbours(model, image, *, distance, n, label=None, context=None, seed=0):

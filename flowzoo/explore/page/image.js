@@ -4,6 +4,7 @@ import { button, choices, make, minus, slider } from "/controls.js";
 import { empty, grid, nameOf, picture, withSamples } from "/pictures.js";
 
 const LARGEST = 20 * 2 ** 20; // bytes of a file
+const MANY = 16; // pictures of each kind
 
 /** Figures as a list of names, numbers with units, and notes. */
 export function figures(found) {
@@ -51,11 +52,12 @@ export function image(page, panel) {
   const levels = about.levels.length;
   const seen = make("figure", {}, empty(1, 1));
   const told = make("div", { class: "told" });
-  const around = make("div", {}, empty(8, 4));
-  const anew = make("div", {}, empty(8, 4));
+  const around = make("div", {}, empty(MANY, 8));
+  const anew = make("div", {}, empty(MANY, 8));
   shared.put ??= null; // { url, name } of a file; without it the sample B
   shared.distance ??= 0.3;
   shared.anew ??= [0];
+  shared.heat ??= about.temperature;
   let looked = null;
 
   function sampled() {
@@ -88,19 +90,19 @@ export function image(page, panel) {
   }
 
   function nextTo(then = () => {}) {
-    const request = { image: looked.image, distance: shared.distance, seed: shared.seed, label: looked.label };
+    const { image, label } = looked;
+    const request = { image, distance: shared.distance, n: MANY, seed: shared.seed, label };
     page.ask("neighbours", request, ({ images }) => {
-      around.replaceChildren(grid(images, about, { columns: 4, names: (i) => `Neighbour ${i + 1}` }));
+      around.replaceChildren(grid(images, about, { columns: 8, names: (i) => `Neighbour ${i + 1}` }));
       then();
     });
   }
 
   function afresh() {
-    const request = {
-      image: looked.image, levels: shared.anew, temperature: shared.temperature, seed: shared.seed, label: looked.label,
-    };
+    const { image, label } = looked;
+    const request = { image, levels: shared.anew, temperature: shared.heat, n: MANY, seed: shared.seed, label };
     page.ask("redraw", request, ({ images }) => {
-      anew.replaceChildren(grid(images, about, { columns: 4, names: (i) => `Drawn anew ${i + 1}` }));
+      anew.replaceChildren(grid(images, about, { columns: 8, names: (i) => `Drawn anew ${i + 1}` }));
     });
   }
 
@@ -163,9 +165,9 @@ export function image(page, panel) {
     },
   });
   const heat = slider({
-    label: "Temperature", min: 0, max: 1.2, step: 0.05, value: shared.temperature,
+    label: "Temperature", min: 0, max: 1.2, step: 0.05, value: shared.heat,
     change: (value) => {
-      shared.temperature = value;
+      shared.heat = value;
       if (looked) afresh();
     },
   });

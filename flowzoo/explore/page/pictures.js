@@ -239,7 +239,8 @@ export function attributes(page, panel) {
     const image = shared.images[shared.picked[1]];
     const name = nameOf(shared, shared.picked[1]);
     before.replaceChildren(picture(image, about, name), make("figcaption", {}, name));
-    page.ask("change", { image, strengths: shared.strengths }, (answer) => {
+    const label = shared.labels ? shared.labels[shared.picked[1]] : null;
+    page.ask("change", { image, strengths: shared.strengths, label }, (answer) => {
       after.replaceChildren(picture(answer.image, about, `${name}, changed`), make("figcaption", {}, "Changed"));
     });
   }
