@@ -392,7 +392,7 @@ def test_nothing_but_the_page_is_served(running, path):
 def test_models_are_listed_and_described(running):
     found = json.loads(sent(running, "GET", "/models")[2])
     assert found["start"] == "tiny-glow"
-    assert {"name": "tiny-glow", "title": "tiny-glow", "trained": True}.items() <= found["models"][-1].items()
+    assert {"name": "tiny-glow", "title": "tiny-glow", "problem": ""} in found["models"]
     status, lines = post(running, "describe", {"model": "tiny-glow"})
     assert status == 200
     assert lines[0] == {"doing": "Loading tiny-glow"}
@@ -492,7 +492,7 @@ def test_computations_of_a_model_take_turns(hub, monkeypatch):
 def test_a_folder_of_one_s_own_is_listed_first(hub, published):
     library = Library(str(published / "tiny"))
     assert library.names()[0] == library.start() == str(published / "tiny")
-    assert library.listed()[0]["title"] == "tiny (own folder)"
+    assert library.listed()[0]["title"] == "tiny (own)"
     with library.using(str(published / "tiny"), print) as source:
         assert context.kind(source.model) == "vectors"
 

@@ -12,7 +12,7 @@ def kind(model):
     shape = model.event_shape
     if len(shape) == 3 and shape[2] in (1, 3) and (model.data_dtype == "uint8" or is_binary(model)):
         return "images"
-    return "plane" if shape == (2,) else "vectors"
+    return "plane" if shape == (2,) and not is_vae(model) else "vectors"
 
 
 def is_binary(model):

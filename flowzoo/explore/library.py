@@ -7,7 +7,6 @@ import pathlib
 import sys
 import threading
 
-from flowzoo.registry.card import headline
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info, list_models
 
@@ -47,25 +46,21 @@ class Library:
         return names if self.own is None or self.own in names else [self.own, *names]
 
     def start(self):
-        """The model that a page shows first: the user's, else one of images, small and with classes."""
-        trained = [name for name in self.names() if "weights" in info(name)]
-        wanted = [self.own, "glow-mnist", *trained]
-        return next((name for name in wanted if name in trained), None)
+        """The model that a page shows first: the user's own, else a small one of images with classes."""
+        ready = [model["name"] for model in self.listed() if not model["problem"]]
+        return next((name for name in (self.own, "glow-mnist", *ready) if name in ready), None)
 
     def listed(self):
-        """What the list of the page shows of each model, as dicts."""
+        """What the list of the page shows: name, title, and why a model cannot be opened, or ""."""
         return [self._listed(name) for name in self.names()]
 
     def _listed(self, name):
-        facts = info(name)
-        title = f"{facts['name']} (own folder)" if name == self.own and name not in list_models() else name
-        return {
-            "name": name,
-            "title": title,
-            "class": facts["class"],
-            "figure": headline(facts),
-            "trained": "weights" in facts,
-        }
+        try:
+            facts = info(name)
+        except RegistryError:
+            return {"name": name, "title": name, "problem": "cannot be read"}
+        title = f"{facts['name']} (own)" if name == self.own and name not in list_models() else name
+        return {"name": name, "title": title, "problem": "" if "weights" in facts else "not trained yet"}
 
     @contextlib.contextmanager
     def using(self, name, tell):

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import pathlib
 import socket
+import socketserver
 import sys
 import threading
 import urllib.parse
@@ -66,8 +67,7 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__((host, port), Handler)
 
     def server_bind(self):
-        self.socket.bind(self.server_address)  # without a look-up of the host's full name
-        self.server_address = self.socket.getsockname()
+        socketserver.TCPServer.server_bind(self)  # without HTTPServer's look-up of the host's full name
 
     @property
     def address(self):
@@ -128,7 +128,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with self.server.library.using(
             request.pop("model"), lambda words: self._line({"doing": words})
         ) as source:
-            kind = action, request.get("n")
+            kind = action, str(request.get("n"))
             words = DOING[action]
             first = kind not in source.done and action != "describe"
             self._line({"doing": f"{words}, and compiling, as it is the first time" if first else words})

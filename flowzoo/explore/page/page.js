@@ -44,11 +44,10 @@ async function start() {
     return;
   }
   const list = at("models");
-  for (const { name, title, trained } of models) {
-    const text = trained ? title : `${title} (not trained yet)`;
-    list.append(make("option", { value: name, disabled: !trained }, text));
+  for (const { name, title, problem } of models) {
+    list.append(make("option", { value: name, disabled: problem !== "" }, problem ? `${title}: ${problem}` : title));
   }
-  const known = (name) => models.some((model) => model.name === name && model.trained);
+  const known = (name) => models.some((model) => model.name === name && !model.problem);
   const shown = () => decodeURIComponent(location.hash.slice(1));
   list.addEventListener("change", () => (location.hash = encodeURIComponent(list.value)));
   window.addEventListener("hashchange", () => known(shown()) && open(shown()));

@@ -74,7 +74,9 @@ export function conditions(page, change) {
   const { about, shared } = page;
   const found = [];
   if (about.classes) {
-    const options = [[null, "All"], ...Array.from({ length: about.classes }, (_, i) => [i, String(i)])];
+    const options = Array.from({ length: about.classes }, (_, i) => [i, String(i)]);
+    if (about.kind === "images") options.unshift([null, "All"]);
+    else shared.label ??= 0;
     const given = { label: "Class", options, value: shared.label, change: (x) => change((shared.label = x)) };
     found.push(about.classes <= 12 ? choice(given) : select(given));
   }
