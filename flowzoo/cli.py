@@ -1,4 +1,4 @@
-"""The command line: flowzoo list, info, sample, evaluate, train, data, download, verify, cache, publish."""
+"""The command line, `flowzoo --help`: the zoo's models listed, sampled, explored, measured, trained, published."""
 
 import os
 import pathlib
@@ -112,6 +112,26 @@ def sample(
             label = [i % flow.classes for i in range(n)]
         plots.samples(flow, flow.sample(n, label, temperature=temperature, seed=seed), out, scale=4)
     console.print(f"{n} samples of {name} are in {out}", soft_wrap=True)
+
+
+@app.command()
+def explore(
+    name: Annotated[
+        str | None, typer.Argument(help="The model to show first; others are a click away.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="By default 8246, or any free one.", min=0, max=65535)
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
+):
+    """Draw, walk, bend and measure on a page in the browser, served by this machine for itself."""
+    from flowzoo.explore import serve
+
+    def tell(words):
+        console.print(words, soft_wrap=True, highlight=False)
+
+    serve(name, host=host, port=port, browser=browser, tell=tell)
 
 
 @app.command()
