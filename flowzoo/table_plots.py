@@ -30,14 +30,15 @@ def pairs(table, frame, *, columns=None, given=None, seed=None):
     """
     import matplotlib.pyplot as plt
 
-    rng = np.random.default_rng(seed)
-    names = _names(table, columns)
-    shown = (
-        frame if len(frame) <= MOST_POINTS else frame.iloc[np.sort(rng.permutation(len(frame))[:MOST_POINTS])]
-    )
-    if given is None and (conditions := list(getattr(table, "given_", None) or [])):
-        given = shown[conditions]
-    samples = table.sample(len(shown), given=given, seed=seed)
+    from flowzoo.tabular.frames import to_pandas
+
+    rng = np.random.default_rng(seed).spawn(1)[0]  # independent of the samples
+    names, frame = _names(table, columns), to_pandas(frame)
+    chosen = rng.permutation(len(frame))[:MOST_POINTS]
+    shown = frame.iloc[np.sort(chosen)]
+    if given is None and table.given_:
+        given = shown[table.given_]
+    samples = to_pandas(table.sample(len(shown), given=given, seed=seed))
     axes_of = [_Axis(table.schema_[name], frame[name]) for name in names]
     parts = [
         {"color": colour, "values": [axis.places(rows[axis.name]) for axis in axes_of]}
@@ -134,13 +135,14 @@ class _Axis:
         self.name = column.name
         self.is_date = column.is_date
         self.categories = list(column.values) if column.kind == "category" else None
+        self.whole = column.kind != "real" and not self.is_date
         places = self.places(series)
         places = places[np.isfinite(places)]
         if self.categories is not None:
             self.steps, self.limits = True, (-0.6, len(self.categories) - 0.4)
             return
         low, high = np.quantile(places, [0.005, 0.995]) if len(places) else (0.0, 1.0)
-        self.steps = column.kind == "integer" and not self.is_date and high - low <= 30
+        self.steps = self.whole and high - low <= 30
         margin = 0.6 if self.steps else 0.05 * (high - low) or 0.5
         self.limits = (low - margin, high + margin)
 
@@ -161,7 +163,10 @@ class _Axis:
     def draw_marginal(self, panel, places, colour, filled):
         low, high = self.limits
         inside = places[(places >= low) & (places <= high)]
-        edges = np.arange(np.ceil(low) - 0.5, high + 0.5) if self.steps else np.linspace(low, high, 31)
+        edges = np.linspace(low, high, 31)
+        if self.whole:
+            step = math.ceil((high - low) / 30)
+            edges = np.arange(np.floor(low) + 0.5, np.ceil(high) + step, step)
         heights = np.histogram(inside, edges)[0] / max(np.isfinite(places).sum(), 1)
         style = {"alpha": 0.55} if filled else {"linewidth": 1.5}
         panel.stairs(heights, edges, fill=filled, color=colour, **style)
