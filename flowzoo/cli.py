@@ -260,13 +260,13 @@ def verify(
 @app.command()
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what was downloaded.")] = False):
     """Show the folder that downloads are kept in, or empty it."""
-    from flowzoo.registry import sources
+    from flowzoo import fetching
 
     if clear:
         from flowzoo.registry.download import clear_cache
 
         console.print(f"Freed {clear_cache() / 1e6:.1f} MB")
-    console.print(sources.cache(), soft_wrap=True)
+    console.print(fetching.cache(), soft_wrap=True)
 
 
 @app.command()
