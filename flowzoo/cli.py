@@ -1,4 +1,4 @@
-"""The command line, `flowzoo --help`: the zoo's models listed, sampled, explored, measured, trained, published."""
+"""The command line, `flowzoo --help`: models listed, sampled, explored, measured, trained, published."""
 
 import os
 import pathlib
