@@ -24,6 +24,6 @@ def __getattr__(name):
     return getattr(importlib.import_module(_WHERE[name]), name)
 
 
-def classes():
+def classes() -> dict[str, type]:
     """All classes of the catalogue, by name."""
     return {name: __getattr__(name) for name in _WHERE}
