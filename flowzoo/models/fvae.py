@@ -156,7 +156,7 @@ class FVAE(FlowVAE):
         levels: int,
         blocks: int,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3 or max(levels, flow_levels) > MOST_LEVELS:
             return ABSURD

@@ -172,7 +172,7 @@ class Glow(Flow):
         classes: int | None,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3 or levels > MOST_LEVELS:
             return ABSURD

@@ -117,7 +117,7 @@ class IAF(Flow):
         hidden_units: Shape,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         return dense_size(autoregressive_layers, hidden_units, size + size_of(context_shape), 2 * size)

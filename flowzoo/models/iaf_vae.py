@@ -152,7 +152,7 @@ class IAFVAE(FlowVAE):
         blocks: int,
         dense_units: int,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         shape = sizes(event_shape)
         if len(shape) != 3 or levels > MOST_LEVELS:

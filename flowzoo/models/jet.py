@@ -136,7 +136,7 @@ class Jet(Flow):
         hidden_size: int,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3:
             return ABSURD

@@ -123,7 +123,7 @@ class MAF(Flow):
         components: int | None,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         outputs = 3 * components if components else 2

@@ -97,7 +97,7 @@ class NICE(Flow):
         hidden_units: Shape,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         return dense_size(couplings, hidden_units, size + size_of(context_shape), 2 * size)

@@ -181,7 +181,7 @@ class NSF(Flow):
         bins: int,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size, context = size_of(event_shape), context_size(context_shape)
         if len(sizes(event_shape)) != 3:

@@ -248,7 +248,7 @@ class RealNVP(Flow):
         blocks: int | None,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size, context = size_of(event_shape), size_of(context_shape)
         if len(sizes(event_shape)) != 3:

@@ -325,7 +325,7 @@ class TarFlow(Flow):
         classes: int | None,
         context_shape: Shape | None,
         **others: Any,
-    ) -> tuple[int, float]:
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         shape = sizes(event_shape)
         tokens, numbers = (*shape, 1, 1)[:2]
