@@ -1,4 +1,4 @@
-"""The command line: flowzoo list, info, sample, evaluate, train, download, verify, cache, publish."""
+"""The command line, `flowzoo --help`: models listed, sampled, explored, measured, trained, published."""
 
 import os
 import pathlib
@@ -20,6 +20,10 @@ Name = Annotated[
     str, typer.Argument(help="A model of `flowzoo list`, or a folder with a model.json, such as ./mine.")
 ]
 DataDir = Annotated[str | None, typer.Option(help="TFDS data folder; by default TFDS's own.")]
+DataFile = Annotated[
+    pathlib.Path | None,
+    typer.Option("--data", help="A file of `flowzoo data`, to read instead of TFDS.", dir_okay=False),
+]
 
 
 @app.command("list")
@@ -111,7 +115,27 @@ def sample(
 
 
 @app.command()
-def evaluate(name: Name, data_dir: DataDir = None):
+def explore(
+    name: Annotated[
+        str | None, typer.Argument(help="The model to show first; others are a click away.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="By default 8246, or any free one.", min=0, max=65535)
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
+):
+    """Draw, walk, bend and measure on a page in the browser, served by this machine for itself."""
+    from flowzoo.explore import serve
+
+    def tell(words):
+        console.print(words, soft_wrap=True, highlight=False)
+
+    serve(name, host=host, port=port, browser=browser, tell=tell)
+
+
+@app.command()
+def evaluate(name: Name, data_dir: DataDir = None, data: DataFile = None):
     """Measure a model on its test data again, beside its card's figures."""
     from rich.progress import Progress
 
@@ -125,6 +149,7 @@ def evaluate(name: Name, data_dir: DataDir = None):
         measured = evaluate_pretrained(
             name,
             data_dir=data_dir,
+            data_file=data,
             progress=lambda done: progress.update(task, completed=done, total=card.get("examples")),
         )
     table = Table("figure", "measured", "card")
@@ -144,6 +169,7 @@ def train(
         pathlib.Path | None, typer.Option(help="Folder to write the model to; by default ./NAME.")
     ] = None,
     data_dir: DataDir = None,
+    data: DataFile = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's number.", min=1)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", min=0.0)] = None,
     dtype_policy: Annotated[
@@ -164,6 +190,7 @@ def train(
         name,
         out,
         data_dir=data_dir,
+        data_file=data,
         epochs=epochs,
         learning_rate=learning_rate,
         dtype_policy=dtype_policy,
@@ -172,6 +199,20 @@ def train(
     if facts is not None:  # of several machines the first has them
         place = out if out.is_absolute() else f"./{out}"  # without the slash it would be one of the zoo
         console.print(f"{facts['name']} is in {place}: {headline(facts)}", soft_wrap=True)
+
+
+@app.command("data")
+def data_command(
+    name: Name,
+    out: Annotated[pathlib.Path, typer.Option(help="The .npz file to write.")],
+    data_dir: DataDir = None,
+):
+    """Write a model's data as a file, to train and evaluate on machines without TFDS."""
+    with console.status(f"Writing the data of {name}"):
+        from flowzoo.training import write_data
+
+        shapes = write_data(name, out, data_dir=data_dir)
+    console.print(f"{out} has {', '.join(f'{key} {shape}' for key, shape in shapes.items())}", soft_wrap=True)
 
 
 @app.command()
@@ -219,13 +260,13 @@ def verify(
 @app.command()
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what was downloaded.")] = False):
     """Show the folder that downloads are kept in, or empty it."""
-    from flowzoo.registry import sources
+    from flowzoo import fetching
 
     if clear:
         from flowzoo.registry.download import clear_cache
 
         console.print(f"Freed {clear_cache() / 1e6:.1f} MB")
-    console.print(sources.cache(), soft_wrap=True)
+    console.print(fetching.cache(), soft_wrap=True)
 
 
 @app.command()

@@ -15,16 +15,24 @@ class Labels:
 
     unlabelled = False  # whether the label -1 stands for no class
 
-    def class_log_probs(self, x: ArrayLike, *, seed: Seed = None, batch_size: int | None = None) -> Tensor:
+    def class_log_probs(
+        self,
+        x: ArrayLike,
+        *,
+        num_importance_samples: int | None = None,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """The log-probability of each class given `x`, in nats, all classes being as frequent.
 
             log p(y | x) = log p(x | y) - log sum_k p(x | k)
 
         The flow as a Bayes classifier; the densities of all classes see the same dequantisation noise. It
-        takes as many passes as there are classes.
+        takes as many passes as there are classes, times the importance samples.
 
         Arguments:
             x: (batch, *event_shape).
+            num_importance_samples: of each density of an image flow, as in `log_prob`; None for one draw.
             seed: draws the dequantisation noise of an image flow.
             batch_size: how many examples are computed at a time, None for all at once.
 
@@ -42,13 +50,14 @@ class Labels:
                 f"{self.name} has no classes. Build it with classes=, which flowzoo.Glow and flowzoo.TarFlow "
                 "take, and train it on pairs of examples and labels."
             )
+        self._check_importance_samples(num_importance_samples)
         key, (x, _) = self._noise_key(seed), self._examples(x, np.zeros(1))
-        unit = np.ones((), self.variable_dtype)
 
         def of_classes(start, x):
-            noise = self._drawn_noise(key, start, x)
             labels = (ops.full_like(one_each(x), y) for y in range(self.classes))
-            densities = [self._log_density.run((x, label, noise), (unit,)) for label in labels]
+            densities = [
+                self._density_of_batch(1.0, x, label, key, start, num_importance_samples) for label in labels
+            ]
             return ops.log_softmax(ops.stack(densities, axis=-1), axis=-1)
 
         return in_batches(of_classes, (x,), batch_size)

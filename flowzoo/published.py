@@ -24,6 +24,7 @@ class Published:
         x: ArrayLike,
         context: ArrayLike | None = None,
         *,
+        importance_samples: int | None = None,
         seed: Seed = None,
         batch_size: int = 500,
         progress: Callable[[int], Any] | None = None,
@@ -33,12 +34,15 @@ class Published:
         Arguments:
             x: (n, *event_shape).
             context: (n, *context_shape) for a conditional flow.
+            importance_samples: of images, how many draws of the noise make a second figure, which is an
+                estimate where the others are of a bound, see `Flow.log_prob`; None for the bound alone.
             seed: draws the dequantisation noise of images.
             batch_size: examples measured at a time.
             progress: called with the number of examples done.
 
         Returns: dict with "examples" and "log_likelihood" in nats; of images with "bits_per_dim" and
-            "log_likelihood_<space>", see `flowzoo.metrics.log_likelihoods`, instead of the latter.
+            "log_likelihood_<space>", see `flowzoo.metrics.log_likelihoods`, instead of the latter; with
+            importance samples also their number and "bits_per_dim_estimate".
 
         Example:
             >>> flow = flowzoo.NICE(event_shape=(4, 4, 1), couplings=2, hidden_units=(8,))
@@ -46,16 +50,25 @@ class Published:
             ['bits_per_dim', 'examples', 'log_likelihood_pixels', 'log_likelihood_unit']
         """
         (x, context), key = self._checked(x, context), self._key(seed)
+        self._check_importance_samples(importance_samples)
 
         def of_part(start, *part):
             if not self.is_image_flow:
                 return {"log_likelihood": self.log_prob(*part)}
-            found = log_likelihoods(self, *part, seed=backend.later_key(key, start))
-            return {f"log_likelihood_{space}": values for space, values in found.items()}
+            own = backend.later_key(key, start)
+            found = log_likelihoods(self, *part, seed=own)
+            found = {f"log_likelihood_{space}": values for space, values in found.items()}
+            if importance_samples is not None:
+                found["bits_per_dim_estimate"] = self.bits_per_dim(
+                    *part, num_importance_samples=importance_samples, seed=own
+                )
+            return found
 
         means = _means(of_part, x, context, batch_size, progress)
         if self.is_image_flow:
             means = {"bits_per_dim": bits_per_dim(means["log_likelihood_pixels"], self.dimensions), **means}
+        if importance_samples is not None:
+            means = {"importance_samples": importance_samples, **means}
         return {"examples": len(x), **means}
 
     def fingerprint(self) -> list[float]:
@@ -127,10 +140,12 @@ class Published:
         if not _is_of_images(config):
             return f"On {metrics['examples']:,} new points of {data['name']}, with {_stored(facts)}"
         note = f" ({data['note']})" if "note" in data else ""
+        samples = metrics.get("importance_samples")
+        estimate = f" and {samples:,} for the estimate," if samples else ""
         return (
             f"On the {metrics['examples']:,} images of {data['name']}'s official `{metrics['split']}` split"
             f"{note}, {config.get('bits', 8)} bits, {config.get('dequantization', 'uniform')} "
-            f"dequantisation, one draw of the noise an image, with {_stored(facts)}"
+            f"dequantisation, one draw of the noise an image,{estimate} with {_stored(facts)}"
         )
 
 

@@ -49,6 +49,8 @@ class Dequantize(FlowLayer):
         [[0.0, 255.0]]
     """
 
+    bounds_integers = True  # whether the mean log-density is below the integer's log-probability
+
     def __init__(self, bins: int = 256, *, step: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.bins = checks.positive_integer("bins", bins)
@@ -101,6 +103,8 @@ class GaussianDequantize(Dequantize):
         >>> [round(float(z), 1) for z in layer(x, None, noise)[0]]
         [0.5, 261.9]
     """
+
+    bounds_integers = False
 
     def __init__(self, bins: int = 256, *, step: int = 1, scale: float = 6.4, **kwargs: Any):
         super().__init__(bins, step=step, **kwargs)

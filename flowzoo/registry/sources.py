@@ -31,14 +31,6 @@ def checkout():
     return folder if (root / "pyproject.toml").is_file() and folder.is_dir() else None
 
 
-def cache():
-    """The folder that downloads are kept in: `$FLOWZOO_HOME`, or the platform's for a user's caches."""
-    import platformdirs
-
-    home = os.environ.get("FLOWZOO_HOME")
-    return pathlib.Path(home).expanduser() if home else pathlib.Path(platformdirs.user_cache_dir("flowzoo"))
-
-
 def installed_from():
     """Where pip installed this package from, as it records it (PEP 610), or None.
 

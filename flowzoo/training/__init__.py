@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # for editors and type checkers
 _WHERE = {
     "evaluate_pretrained": "flowzoo.training.measuring",
     "train": "flowzoo.training.recipe",
+    "write_data": "flowzoo.training.data",
 }
 
 __all__ = [*_WHERE]

@@ -6,19 +6,24 @@ from typing import Any
 from flowzoo.datasets import TOY_DENSITIES, binarize
 from flowzoo.registry.index import info
 from flowzoo.registry.weights import load
-from flowzoo.training.data import load_examples
+from flowzoo.training.data import labels_for, reader
 from flowzoo.training.facts import check_data
 from flowzoo.types import PathLike
 
 
 def evaluate_pretrained(
-    name_or_path: PathLike, *, data_dir: str | None = None, progress: Callable[[int], Any] | None = None
+    name_or_path: PathLike,
+    *,
+    data_dir: str | None = None,
+    data_file: PathLike | None = None,
+    progress: Callable[[int], Any] | None = None,
 ) -> dict[str, Any]:
     """Measures a pretrained model again on the split that its card names.
 
     Arguments:
         name_or_path: one of `flowzoo.list_models()`, a model's folder, or "hf://user/model".
         data_dir: TFDS's data folder.
+        data_file: path of a file that `flowzoo data` wrote, to read instead of TFDS.
         progress: called with the number of examples done.
 
     Returns: dict with "split" and the figures of the card's "metrics".
@@ -26,12 +31,13 @@ def evaluate_pretrained(
     """
     facts = info(name_or_path)
     check_data(facts, "test")
-    return measure_on_test_split(load(name_or_path), facts["data"], data_dir, progress)
+    read = reader(facts, data_dir, data_file)
+    return measure_on_test_split(load(name_or_path), facts["data"], read, progress)
 
 
-def measure_on_test_split(model, data, data_dir=None, progress=None):
+def measure_on_test_split(model, data, read, progress=None):
     """What `model.measure` finds on the test split of `data`, facts of a `model.json`."""
-    x, context = load_examples(model, data, data["test"], data_dir)
+    x, context = read("test", labels_for(model, data))
     if data.get("binarize"):
         x = binarize(x)
     options = {key: data[key] for key in ("importance_samples",) if key in data}

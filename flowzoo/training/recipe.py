@@ -14,7 +14,7 @@ from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
 from flowzoo.training.callbacks import EpochSeconds, StopWhenDiverged
 from flowzoo.training.checkpoints import Checkpoints, loss_of
-from flowzoo.training.data import training_and_validation, training_batches
+from flowzoo.training.data import reader, training_and_validation, training_batches
 from flowzoo.training.devices import find_devices
 from flowzoo.training.directions import directions_of_attributes
 from flowzoo.training.facts import check_data, check_recipe
@@ -29,6 +29,7 @@ def train(
     folder: PathLike,
     *,
     data_dir: str | None = None,
+    data_file: PathLike | None = None,
     epochs: int | None = None,
     learning_rate: float | None = None,
     dtype_policy: str | None = None,
@@ -43,6 +44,9 @@ def train(
     again with the same folder.
 
     Arguments:
+        data_dir: TFDS's data folder.
+        data_file: path of a file that `flowzoo data` wrote, to read instead of TFDS; then neither TFDS nor,
+            on JAX, TensorFlow is needed. Examples, their order, and so all figures are the same.
         epochs, learning_rate, dtype_policy: instead of the recipe's.
         devices: number of this machine's devices that share each batch of the recipe, or None for
             one. With TF_CONFIG (on TensorFlow) or KERAS_DISTRIBUTION_JOB_ADDRESSES and its kin (on
@@ -58,6 +62,7 @@ def train(
     facts = info(name_or_path)
     check_recipe(facts)
     check_data(facts, "train", "test")
+    read = reader(facts, data_dir, data_file)
     devices = find_devices(devices)
     _change(facts["recipe"], devices, epochs, learning_rate, dtype_policy)
     folder = pathlib.Path(folder)
@@ -65,7 +70,7 @@ def train(
     keras.utils.set_random_seed(facts["recipe"]["seed"])
     with devices.scope():
         model = _build(facts)
-    training, validation = training_and_validation(model, facts, devices, data_dir)
+    training, validation = training_and_validation(model, facts, devices, read)
     _compile(model, facts["recipe"], len(training[0]), devices, verbose)
     checkpoints = _fit(model, facts, folder, training, validation, devices, verbose)
     if devices.machine > 0:
@@ -77,9 +82,9 @@ def train(
     model.load_weights(checkpoints.best_weights)
     facts["training"] = _told(checkpoints.rows, len(training[0]), devices)
     stored = store(model, folder, facts)
-    facts["metrics"] = measure_on_test_split(stored, facts["data"], data_dir)
+    facts["metrics"] = measure_on_test_split(stored, facts["data"], read)
     if "attributes" in facts["data"]:
-        facts["directions"] = directions_of_attributes(stored, facts["data"], training[0], data_dir)
+        facts["directions"] = directions_of_attributes(stored, facts["data"], training[0], read)
     complete(stored, folder, facts)
     shutil.rmtree(checkpoints.folder)
     return facts
