@@ -6,10 +6,12 @@ import functools
 import json
 import os
 import pathlib
+from typing import Any
 
 from flowzoo.registry import sources
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.folder import MODEL_FILE, is_name, read_model_file
+from flowzoo.types import PathLike
 
 INDEX = pathlib.Path(__file__).with_name("index.json")
 
@@ -26,7 +28,7 @@ def local_folders():
     return [folder for folder in folders if isinstance(folder, pathlib.Path) and folder.is_dir()]
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names of the pretrained models, sorted: of `$FLOWZOO_HUB` if a folder, and flowzoo's own.
 
     Example:
@@ -37,7 +39,7 @@ def list_models():
     return sorted(found | shipped().keys())
 
 
-def info(name_or_path):
+def info(name_or_path: PathLike) -> dict[str, Any]:
     """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
 
     Arguments:

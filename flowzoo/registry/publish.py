@@ -3,7 +3,9 @@
 import json
 import math
 import pathlib
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -22,13 +24,16 @@ from flowzoo.registry.folder import (
     write_text,
 )
 from flowzoo.registry.weights import load, read_weights, save_weights
+from flowzoo.types import PathLike
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 # What new weights make untrue.
 OF_WEIGHTS = ("weights", "version", "parameters", "training", "metrics", "fingerprint", "directions")
 
 
-def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
+def save_pretrained(
+    flow: keras.Model, folder: PathLike, *, dtype: str = "float16", format: str = "h5", **facts: Any
+) -> dict[str, Any]:
     """Writes a flow of the catalogue as a folder of the zoo: config, weights, card, samples.
 
     Arguments:
