@@ -1,4 +1,4 @@
-"""The command line: flowzoo list, info, sample, evaluate, train, data, download, verify, cache, publish."""
+"""The command line: flowzoo list, info, sample, evaluate, train, data, publish, upload and others."""
 
 import pathlib
 from typing import Annotated
@@ -60,6 +60,7 @@ def _stored(facts):
     places = (
         ("hub", sources.hub()),
         ("checkout", sources.checkout()),
+        ("package", sources.packaged()),
         ("checkout", sources.installed_from()),
     )
     for where, place in places:
@@ -264,6 +265,20 @@ def publish(
             flow = keras.models.load_model(source, compile=False) if source else load(folder)
             facts = save_pretrained(flow, folder, dtype=dtype or "float16")
     console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
+
+
+@app.command()
+def upload(
+    folder: Annotated[pathlib.Path, typer.Argument(help="The model's folder.")],
+    address: Annotated[str, typer.Argument(help="Where to, hf://user/model.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+):
+    """Upload a model's folder to the Hugging Face Hub, whence it loads by that address."""
+    with console.status(f"Uploading {folder}"):
+        from flowzoo.registry.hugging_face import upload as send
+
+        commit = send(folder, address, private=private)
+    console.print(f"{commit} has {folder}: flowzoo.load({address!r})", soft_wrap=True)
 
 
 def main():

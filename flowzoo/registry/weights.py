@@ -14,13 +14,17 @@ from flowzoo.registry.folder import WEIGHTS_FILES, sha256, write_atomically
 from flowzoo.registry.index import look_up
 
 
-def load(name_or_path, *, weights=True):
+def load(name_or_path, *, weights=True, dtype=None, **config):
     """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`, a folder with `model.json` and weights, or
-            "hf://user/model" (with huggingface_hub installed).
+        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other;
+            a folder with `model.json` and weights; or "hf://user/model" (with huggingface_hub installed).
         weights: False for the bare architecture with new weights.
+        dtype: name of the dtype policy of the model and all its layers, such as "float64" or
+            "mixed_bfloat16"; None for Keras's global one.
+        config: arguments of the model's class instead of those that it was trained with, such as
+            `remat=True`.
 
     Returns: a `flowzoo.Flow` of the class that the model card names.
     Raises: RegistryError, a ValueError, for an unknown name, a broken card, or weights that are
@@ -32,7 +36,8 @@ def load(name_or_path, *, weights=True):
         True
     """
     facts, folder = look_up(name_or_path)
-    flow = build(facts)
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    flow = build({**facts, "config": facts["config"] | config}, dtype)
     if weights:
         read_weights(flow, find_weights(facts, folder))
     return flow
