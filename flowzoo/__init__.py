@@ -12,14 +12,16 @@ What holds for every model, `Flow` and `FlowVAE` alike:
 - A `seed` is None by default, for the model's own generator, or an integer, a `keras.random.SeedGenerator`
   or a key of the backend. What is drawn once for good has the seed 0: data (`flowzoo.datasets.binarize`,
   `Batches`) and the pictures of `flowzoo.callbacks.SampleGrid`.
+
+Importing flowzoo registers its classes with Keras, so that `keras.models.load_model` finds them.
 """
 
 import importlib
+import os
+import sys
 from typing import TYPE_CHECKING
 
-from flowzoo import registration
 from flowzoo.models import __all__ as CATALOGUE
-from flowzoo.registry import info, list_models
 
 if TYPE_CHECKING:
     from flowzoo import (
@@ -32,13 +34,14 @@ if TYPE_CHECKING:
         networks,
         plots,
         registry,
+        tabular,
         testing,
         training,
         transformers,
     )
     from flowzoo.flow import Flow
     from flowzoo.models import FVAE, IAF, IAFVAE, MAF, NICE, NSF, Glow, Jet, RealNVP, TarFlow
-    from flowzoo.registry import load, save_pretrained
+    from flowzoo.registry import info, list_models, load, save_pretrained
     from flowzoo.vae import FlowVAE
 
 __version__ = "0.1.0"
@@ -46,8 +49,7 @@ __version__ = "0.1.0"
 _DEFINED_IN = {
     "Flow": "flow",
     "FlowVAE": "vae",
-    "load": "registry",
-    "save_pretrained": "registry",
+    **dict.fromkeys(("info", "list_models", "load", "save_pretrained"), "registry"),
     **dict.fromkeys(CATALOGUE, "models"),
 }
 _MODULES = (
@@ -60,16 +62,17 @@ _MODULES = (
     "networks",
     "plots",
     "registry",
+    "tabular",
     "testing",
     "training",
     "transformers",
 )
 
-__all__ = ["info", "list_models", *_DEFINED_IN, *_MODULES]
+__all__ = [*_DEFINED_IN, *_MODULES]
 
 
 def __getattr__(name):
-    """Imports what is asked for, so that listing the zoo does not wait for Keras."""
+    """Imports what is asked for."""
     if name in _DEFINED_IN:
         return getattr(importlib.import_module(f"flowzoo.{_DEFINED_IN[name]}"), name)
     if name in __all__:
@@ -81,4 +84,10 @@ def __dir__():
     return sorted({*globals(), *__all__})
 
 
-registration.register()
+def _is_command():
+    """Whether this process is the command `flowzoo`, which lists the zoo without waiting for Keras."""
+    return os.path.basename((sys.argv or [""])[0]) in ("flowzoo", "flowzoo.exe")
+
+
+if not _is_command():
+    importlib.import_module("flowzoo.models").classes()

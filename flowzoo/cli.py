@@ -1,18 +1,24 @@
-"""The command line: flowzoo list, info, sample, evaluate, train, data, publish, upload and others."""
+"""The command line, `flowzoo --help`: models listed, sampled, explored, measured, trained, published."""
 
+import os
 import pathlib
+import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(
     help="Pretrained normalizing flows for Keras 3.", no_args_is_help=True, pretty_exceptions_enable=False
 )
-console = Console()
+console = Console(markup=False)  # names and paths may have brackets
 
-Name = Annotated[str, typer.Argument(help="A model of `flowzoo list`, or a folder with a model.json.")]
+Name = Annotated[
+    str, typer.Argument(help="A model of `flowzoo list`, or a folder with a model.json, such as ./mine.")
+]
 DataDir = Annotated[str | None, typer.Option(help="TFDS data folder; by default TFDS's own.")]
 DataFile = Annotated[
     pathlib.Path | None,
@@ -98,7 +104,7 @@ def sample(
     if not out.parent.is_dir():
         raise ValueError(f"--out lies in the folder {out.parent}, which does not exist.")
     _fetch(name)
-    with console.status(f"Loading {name}") as status:
+    with _working(f"Loading {name}") as status:
         from flowzoo import plots, registry
 
         flow = registry.load(name)
@@ -110,13 +116,33 @@ def sample(
 
 
 @app.command()
+def explore(
+    name: Annotated[
+        str | None, typer.Argument(help="The model to show first; others are a click away.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="By default 8246, or any free one.", min=0, max=65535)
+    ] = None,
+    browser: Annotated[bool, typer.Option(help="Whether to open the page.")] = True,
+):
+    """Draw, walk, bend and measure on a page in the browser, served by this machine for itself."""
+    from flowzoo.explore import serve
+
+    def tell(words):
+        console.print(words, soft_wrap=True, highlight=False)
+
+    serve(name, host=host, port=port, browser=browser, tell=tell)
+
+
+@app.command()
 def evaluate(name: Name, data_dir: DataDir = None, data: DataFile = None):
     """Measure a model on its test data again, beside its card's figures."""
     from rich.progress import Progress
 
     _fetch(name)
     with Progress(console=console) as progress:
-        task = progress.add_task(f"Evaluating {name}", total=None)
+        task = progress.add_task(escape(f"Evaluating {name}"), total=None)
         from flowzoo.registry.index import info as read
         from flowzoo.training import evaluate_pretrained
 
@@ -172,7 +198,8 @@ def train(
         devices=devices,
     )
     if facts is not None:  # of several machines the first has them
-        console.print(f"{facts['name']} is in {out}: {headline(facts)}")
+        place = out if out.is_absolute() else f"./{out}"  # without the slash it would be one of the zoo
+        console.print(f"{facts['name']} is in {place}: {headline(facts)}", soft_wrap=True)
 
 
 @app.command("data")
@@ -182,7 +209,7 @@ def data_command(
     data_dir: DataDir = None,
 ):
     """Write a model's data as a file, to train and evaluate on machines without TFDS."""
-    with console.status(f"Writing the data of {name}"):
+    with _working(f"Writing the data of {name}"):
         from flowzoo.training import write_data
 
         shapes = write_data(name, out, data_dir=data_dir)
@@ -218,13 +245,13 @@ def verify(
     for each in [model for model in list_models() if "weights" in read(model)] if every else [name]:
         try:
             _fetch(each)
-            with console.status(f"Verifying {each}"):
+            with _working(f"Verifying {each}"):
                 from flowzoo.registry.fingerprint import verify as check
 
                 difference = check(each)
         except ValueError as error:
             failed.append(each)
-            console.print(f"{each}: [bold red]failed[/]: {error}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble(f"{each}: ", ("failed", "bold red"), f": {error}"), soft_wrap=True)
         else:
             console.print(f"{each}: sha256 right, fingerprint within {difference:.1e}")
     if failed:
@@ -234,13 +261,13 @@ def verify(
 @app.command()
 def cache(clear: Annotated[bool, typer.Option("--clear", help="Delete what was downloaded.")] = False):
     """Show the folder that downloads are kept in, or empty it."""
-    from flowzoo.registry import sources
+    from flowzoo import fetching
 
     if clear:
         from flowzoo.registry.download import clear_cache
 
         console.print(f"Freed {clear_cache() / 1e6:.1f} MB")
-    console.print(sources.cache(), soft_wrap=True)
+    console.print(fetching.cache(), soft_wrap=True)
 
 
 @app.command()
@@ -252,7 +279,7 @@ def publish(
     dtype: Annotated[str | None, typer.Option(help="Of stored weights, float16 or float32.")] = None,
 ):
     """Complete a model's folder (weights, hashes, fingerprint, samples, card) so that it can be served."""
-    with console.status(f"Publishing {folder}"):
+    with _working(f"Publishing {folder}"):
         from flowzoo.registry.publish import publish as complete
         from flowzoo.registry.publish import save_pretrained
         from flowzoo.registry.weights import load
@@ -260,9 +287,7 @@ def publish(
         if source is None and dtype is None:
             facts = complete(folder)
         else:
-            import keras
-
-            flow = keras.models.load_model(source, compile=False) if source else load(folder)
+            flow = _load_file(source) if source else load(folder)
             facts = save_pretrained(flow, folder, dtype=dtype or "float16")
     console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
 
@@ -274,17 +299,47 @@ def upload(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ):
     """Upload a model's folder to the Hugging Face Hub, whence it loads by that address."""
-    with console.status(f"Uploading {folder}"):
+    with _working(f"Uploading {folder}"):
         from flowzoo.registry.hugging_face import upload as send
 
         commit = send(folder, address, private=private)
     console.print(f"{commit} has {folder}: flowzoo.load({address!r})", soft_wrap=True)
 
 
+def _load_file(path):
+    """The model in a .keras file."""
+    import keras
+
+    from flowzoo import models
+
+    models.classes()
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras, h5py and zipfile make of a broken file
+        raise ValueError(f"{path} cannot be loaded as a .keras file: {error}") from error
+
+
+def _working(text):
+    """A line that says so while something goes on."""
+    return console.status(escape(text))
+
+
+EXPLAINED = (ValueError, RuntimeError, OSError, ImportError)
+
+
 def main():
-    """Runs the command line; errors that explain themselves are printed without a traceback."""
+    """Runs the command line; an error is told in a line, with FLOWZOO_TRACEBACK set by its traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # of a terminal that has few characters
     try:
         app()
-    except (ValueError, RuntimeError, OSError) as error:
-        Console(stderr=True).print(f"[bold red]flowzoo:[/] {error}", highlight=False)
+    except Exception as error:
+        if os.environ.get("FLOWZOO_TRACEBACK"):
+            raise
+        told = str(error)
+        if not isinstance(error, EXPLAINED) or not told:
+            told = f"{type(error).__name__}: {told} FLOWZOO_TRACEBACK=1 in the environment shows where."
+        Console(stderr=True).print(
+            Text.assemble(("flowzoo: ", "bold red"), told), highlight=False, soft_wrap=True
+        )
         raise SystemExit(1) from error

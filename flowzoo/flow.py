@@ -223,6 +223,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         z, log_det = self.chain(x, self._seen_context(context, **call), noise, log_det=True, **call)
         return ops.reshape(z, (-1, self.dimensions)), log_det
 
+    @backend.full_precision()
     def _seen_context(self, context, training=False):
         """What the layers see of a context: of the network, if there is one; flat unless it is an image."""
         if context is None:

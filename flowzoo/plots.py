@@ -1,4 +1,4 @@
-"""Pictures of flows: samples, latent space, densities in the plane, training curves."""
+"""Pictures of flows: samples, latent space, densities in the plane, training curves, tables."""
 
 import csv
 import math
@@ -9,6 +9,8 @@ from keras import ops
 from matplotlib.figure import Figure
 
 from flowzoo.datasets.toy import midpoint_grid
+from flowzoo.table_plots import pairs as pairs
+from flowzoo.table_plots import ranks as ranks
 
 
 def tile_images(images, *, columns=None, padding=2):

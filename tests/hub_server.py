@@ -8,10 +8,11 @@ import re
 import time
 
 FILE = "model.weights.h5"
+ARCHIVE = "data.tar.gz"
 
 
 class Hub(http.server.ThreadingHTTPServer):
-    """Serves `folder`; `faults` are taken one a request for weights, `ranges` are what was asked for.
+    """Serves `folder`; `faults` are taken one a request for a file, `ranges` are what was asked for.
 
     What is uploaded goes into `folder` too, `commits` are the messages; `refused` is the status that answers
     uploads instead.
@@ -37,7 +38,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         path = self.server.folder / re.sub("^user/(.+)/resolve/[^/]+/", r"\1/", self.path.lstrip("/"))
         fault = None
-        if path.name == FILE and self.command == "GET":
+        if path.name in (FILE, ARCHIVE) and self.command == "GET":
             self.server.ranges.append(self.headers.get("Range"))
             fault = self.server.faults.pop(0) if self.server.faults else None
         if isinstance(fault, int):

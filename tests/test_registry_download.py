@@ -16,7 +16,7 @@ from helpers import numpy
 from hub_server import FILE
 
 import flowzoo
-from flowzoo.registry import RegistryError, download
+from flowzoo.registry import RegistryError
 from flowzoo.registry.folder import read_model_file
 
 
@@ -104,7 +104,7 @@ def test_a_full_disk_is_told_of_and_leaves_nothing(hub, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RegistryError, match=r"needs [\d,]+ bytes, and the disk is full"):
         flowzoo.load("tiny")
     home = pathlib.Path(os.environ["FLOWZOO_HOME"])

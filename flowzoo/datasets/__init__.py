@@ -1,5 +1,6 @@
 """Data to train and test flows on."""
 
+from flowzoo.datasets import tables
 from flowzoo.datasets.batches import Batches, ImageBatches
 from flowzoo.datasets.binarize import binarize
 from flowzoo.datasets.image import from_directory, load, load_arrays
@@ -29,4 +30,5 @@ __all__ = [
     "load",
     "load_arrays",
     "midpoint_grid",
+    "tables",
 ]

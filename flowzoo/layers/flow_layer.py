@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from flowzoo import backend
 from flowzoo.bijector import FlowBijector
 from flowzoo.layers.remat import rematerialize
 
@@ -37,7 +38,8 @@ class FlowLayer(keras.layers.Layer):
             what lies between again in the backward pass.
 
     Under a mixed precision policy the nested networks compute in 16 bits; a flow layer's own
-    weights, its outputs and its log-determinants stay in float32.
+    weights, its outputs and its log-determinants stay in float32. Both methods run in
+    `flowzoo.backend.full_precision`.
 
     Example:
         >>> class Scale(FlowLayer):
@@ -52,6 +54,12 @@ class FlowLayer(keras.layers.Layer):
     """
 
     noise_shape = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        for name in ("forward_and_log_det", "inverse_and_log_det"):
+            if name in vars(cls):
+                setattr(cls, name, backend.full_precision()(vars(cls)[name]))
 
     def __init__(self, *, remat=False, **kwargs):
         super().__init__(autocast=False, **kwargs)

@@ -15,6 +15,7 @@ SPACES = {
     "bits_per_dim_estimate": "negative log-likelihood, importance-weighted estimate",
     "psnr": "PSNR of reconstructions",
 }
+DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "celeb_a": "CelebA", "two_moons": "two moons"}
 
 
 def card(facts):

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import os
 import pathlib
 
 from flowzoo.registry import sources
@@ -35,8 +36,8 @@ def info(name_or_path):
     """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other;
-            a folder with a `model.json`; or "hf://user/model".
+        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other; a
+            folder with a `model.json`, written as a path, such as "./mine"; or "hf://user/model".
 
     Raises: RegistryError, a ValueError, for an unknown name, with the nearest names, and for another
         version.
@@ -49,39 +50,47 @@ def info(name_or_path):
 
 
 def look_up(name_or_path):
-    """The facts of a model, and its own folder where a path was given, or None."""
+    """The facts of a model, and its own folder where a path was given, or None.
+
+    A name alone is one of the zoo, whatever folders lie around; a folder is a `pathlib.Path`, or is
+    written with what no name has, such as the slash of "./mine".
+    """
     name = str(name_or_path)
     if name.startswith("hf://"):
         from flowzoo.registry.hugging_face import fetch_folder
 
         folder = fetch_folder(name)
         return read_model_file(folder), folder
-    path = pathlib.Path(name_or_path).expanduser()
-    if name and (path / MODEL_FILE).is_file():
-        return read_model_file(path), path
-    name, _, version = name.partition("@")
-    facts = _named_model(name)
+    alone, _, version = name.partition("@")
+    if isinstance(name_or_path, os.PathLike) or not is_name(alone):
+        path = pathlib.Path(name_or_path).expanduser()
+        if name and (path / MODEL_FILE).is_file():
+            return read_model_file(path), path
+        if isinstance(name_or_path, os.PathLike):
+            raise RegistryError(f"{name} is no folder with a {MODEL_FILE}.")
+        raise RegistryError(_unknown(name))
+    facts = _of_the_zoo(alone)
     if version and version != str(facts.get("version", 1)):
         raise RegistryError(
-            f"{name} is at hand in version {facts.get('version', 1)}, but {version!r} was asked for. Take "
+            f"{alone} is at hand in version {facts.get('version', 1)}, but {version!r} was asked for. Take "
             "that at hand, or install the flowzoo that came with the other."
         )
     return facts, None
 
 
-def _named_model(name):
-    if is_name(name):
-        for folder in local_folders():
-            if (folder / name / MODEL_FILE).is_file():
-                return _named(read_model_file(folder / name), name)
-        if name in shipped():
-            return copy.deepcopy(shipped()[name])
-        if isinstance(sources.hub(), str):
-            from flowzoo.registry.download import fetch_model_file
+def _of_the_zoo(name):
+    """The facts of a model by name."""
+    for folder in local_folders():
+        if (folder / name / MODEL_FILE).is_file():
+            return _named(read_model_file(folder / name), name)
+    if name in shipped():
+        return copy.deepcopy(shipped()[name])
+    if isinstance(sources.hub(), str):
+        from flowzoo.registry.download import fetch_model_file
 
-            facts = fetch_model_file(sources.hub(), name)
-            if facts is not None:
-                return _named(facts, name)
+        facts = fetch_model_file(sources.hub(), name)
+        if facts is not None:
+            return _named(facts, name)
     raise RegistryError(_unknown(name))
 
 
@@ -97,6 +106,8 @@ def _unknown(name):
     names = list_models()
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     message = f"No pretrained model is called {name!r}, and it is no folder with a {MODEL_FILE}."
+    if is_name(name) and pathlib.Path(name, MODEL_FILE).is_file():
+        return f"No pretrained model is called {name!r}. For the folder of that name write './{name}'."
     if near:
         return message + f" Did you mean {' or '.join(map(repr, near))}?"
     if names:

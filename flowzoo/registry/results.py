@@ -4,9 +4,8 @@ import csv
 import io
 import re
 
-from flowzoo.registry.card import SPACES, duration, figure, published
+from flowzoo.registry.card import DATA, SPACES, duration, figure, published
 
-DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "celeb_a": "CelebA", "two_moons": "two moons"}
 COLUMNS = (
     "samples",
     "name",

@@ -7,7 +7,6 @@ import os
 import pathlib
 import re
 import urllib.parse
-import urllib.request
 
 from flowzoo.registry.errors import RegistryError
 
@@ -50,14 +49,6 @@ def checkout():
     return folder if (root / "pyproject.toml").is_file() and folder.is_dir() else None
 
 
-def cache():
-    """The folder that downloads are kept in: `$FLOWZOO_HOME`, or the platform's for a user's caches."""
-    import platformdirs
-
-    home = os.environ.get("FLOWZOO_HOME")
-    return pathlib.Path(home).expanduser() if home else pathlib.Path(platformdirs.user_cache_dir("flowzoo"))
-
-
 def installed_from():
     """Where pip installed this package from, as it records it (PEP 610), or None.
 
@@ -75,7 +66,9 @@ def _place(record):
     url = urllib.parse.urlparse(record["url"])
     subdirectory = record.get("subdirectory", "").strip("/")
     if url.scheme == "file" and "archive_info" not in record:
-        folder = pathlib.Path(urllib.request.url2pathname(url.path)) / subdirectory / FOLDER
+        from urllib.request import url2pathname  # slow to import
+
+        folder = pathlib.Path(url2pathname(url.path)) / subdirectory / FOLDER
         return folder if folder.is_dir() else None
     commit = record.get("vcs_info", {}).get("commit_id")
     repository = re.fullmatch(r"/([^/]+)/([^/]+?)(\.git)?/?", url.path)

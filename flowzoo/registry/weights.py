@@ -18,8 +18,9 @@ def load(name_or_path, *, weights=True, dtype=None, **config):
     """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other;
-            a folder with `model.json` and weights; or "hf://user/model" (with huggingface_hub installed).
+        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other; a
+            folder with `model.json` and weights, written as a path, such as "./mine", for a name alone is
+            one of the zoo; or "hf://user/model" (with huggingface_hub installed).
         weights: False for the bare architecture with new weights.
         dtype: name of the dtype policy of the model and all its layers, such as "float64" or
             "mixed_bfloat16"; None for Keras's global one.

@@ -1,0 +1,347 @@
+"""A scikit-learn estimator that models data frames by flows."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from flowzoo import checks
+from flowzoo.tabular import storage
+from flowzoo.tabular.frames import form_of, in_form, to_pandas
+from flowzoo.tabular.layout import Layout, fitted
+from flowzoo.tabular.parts import Discrete, Imputer, Reals
+from flowzoo.tabular.schema import Schema
+from flowzoo.tabular.seeds import seeded
+from flowzoo.tabular.training import batch_size_for, epochs_for, held_out, width_for
+
+FILLED = 5  # draws of the gaps of a row that the flow learns from
+DRAWS = 20_000  # rows from which an imputer learns where the table was fitted without one
+
+
+class TableFlow(BaseEstimator):
+    """Densities, samples, conditional samples and imputation of tables with columns of mixed kinds.
+
+    Arguments:
+        flow: of the real columns: "nsf" or another name of the catalogue, such as "maf"; a class of it; or
+            a function (event_shape, context_shape) -> `flowzoo.Flow`, the second where there is a context.
+        schema: None to infer it from the frame; a dict of what is not to be guessed, such as
+            {"income": {"low": 0}, "zip": {"kind": "category"}}; or a `flowzoo.tabular.Schema`.
+        imputer: whether `fit` also trains the model that imputes: True, False, or "auto", where the
+            frame has gaps. If it was not, the first call that needs it trains it, on samples of the table.
+        epochs, batch_size, width: None for what suits the number of rows.
+        learning_rate: of Adam, at the start.
+        validation_fraction: of the rows, held out to end training in time; 0 to train all epochs.
+        patience: epochs without a gain until the learning rate is cut; the third time training ends.
+        seed: integer that sets weights, held-out rows and the order of the others.
+        verbose: whether training that takes over two seconds shows its progress.
+    """
+
+    def __init__(
+        self,
+        flow="nsf",
+        *,
+        schema=None,
+        imputer="auto",
+        epochs=None,
+        batch_size=None,
+        width=None,
+        learning_rate=2e-3,
+        validation_fraction=0.15,
+        patience=15,
+        seed=0,
+        verbose=1,
+    ):
+        self.flow = flow
+        self.schema = schema
+        self.imputer = imputer
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.width = width
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.seed = seed
+        self.verbose = verbose
+
+    def fit(self, X, y=None, *, given=None, sample_weight=None, epochs=None):
+        """Learns p(columns), or with `given`, a list of names, p(other columns | these).
+
+        Arguments:
+            X: a frame of pandas, polars or whatever narwhals knows, or an array (n, columns).
+            y: nothing; for scikit-learn.
+            given: names of the columns, numbers of those of an array, that are only conditioned on.
+            sample_weight: (n,) weights of the rows, not negative.
+            epochs: in place of the estimator's own.
+
+        Returns: self.
+        """
+        frame = to_pandas(X, "X")
+        self.form_ = form_of(X)
+        self.schema_ = self._schema_of(frame)
+        self.given_ = self._given(frame, given)
+        self.n_features_in_ = frame.shape[1]
+        if all(isinstance(name, str) for name in frame.columns):
+            self.feature_names_in_ = np.array(frame.columns, dtype=object)
+        self.layout_ = Layout(self.schema_, self.given_)
+        encoded, _ = self.layout_.encode(frame)
+        weight = _check_sample_weight(sample_weight, frame, dtype="float64", ensure_non_negative=True)
+        with seeded(self.seed):
+            self._fit(encoded, weight / weight.mean(), epochs or self.epochs)
+        return self
+
+    def _fit(self, encoded, weight, epochs):
+        layout, seed = self.layout_, self.seed
+        rng = np.random.default_rng(seed)
+        training, held = held_out(len(encoded), self.validation_fraction, rng)
+        self.losses_ = {}
+        self.discrete_ = self.reals_ = self.imputer_ = None
+        free = np.arange(len(layout.columns)) < len(layout.free)
+        gaps = np.isnan(encoded[:, free]).any(axis=1)
+        if self.imputer is True or (self.imputer == "auto" and gaps.any()):
+            self._fit_imputer(encoded, weight, training, held, epochs)
+        if gaps.any():
+            times = np.where(gaps, FILLED, 1)
+            training, held = (np.repeat(places, times[places]) for places in (training, held))
+            encoded, weight = np.copy(encoded), weight / times
+            self._need_imputer()
+            filled = [self.imputer_.draw(encoded[places], rng) for places in (training, held)]
+        else:
+            filled = [encoded[training], encoded[held]]
+        weights = weight[training], weight[held]
+        if layout.discrete:
+            self.discrete_ = Discrete.made(layout, self._width(len(encoded)))
+            self._train("categories and integers", self.discrete_, filled, weights, epochs)
+        if layout.reals:
+            self.reals_ = Reals.made(layout, self.flow, len(encoded), self._width(len(encoded)), seed)
+            self._train("reals", self.reals_, filled, weights, epochs)
+
+    def _fit_imputer(self, encoded, weight, training, held, epochs):
+        self.imputer_ = Imputer.made(self.layout_, self._width(len(encoded)))
+        parts = encoded[training], encoded[held]
+        self._train("the imputer", self.imputer_, parts, (weight[training], weight[held]), epochs)
+
+    def _train(self, what, part, encoded, weights, epochs):
+        batch_size = self.batch_size or batch_size_for(len(encoded[0]))
+        self.losses_[what] = part.fit(
+            encoded[0],
+            weights[0].astype("float32"),
+            (encoded[1], weights[1]),
+            what=what,
+            batch_size=batch_size,
+            epochs=epochs or epochs_for(len(encoded[0]), batch_size),
+            patience=self.patience,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            verbose=self.verbose,
+        )
+
+    def _width(self, n):
+        return self.width or width_for(n)
+
+    def _need_imputer(self):
+        """Trains the imputer on samples of the table, if there is none."""
+        if self.imputer_ is not None:
+            return
+        if self.given_:
+            raise ValueError(
+                f"This needs the imputer, which a table fitted given {self.given_} can only learn from data: "
+                "fit it with TableFlow(imputer=True)."
+            )
+        with seeded(self.seed):
+            drawn = self._drawn(
+                np.full((DRAWS, len(self.layout_.columns)), np.nan), np.random.default_rng(self.seed)
+            )
+            training, held = held_out(DRAWS, 0.1, np.random.default_rng(self.seed))
+            self._fit_imputer(drawn, np.ones(DRAWS), training, held, None)
+
+    # What the fitted table answers.
+
+    def score_samples(self, X):
+        """Log-density of the reals plus log-probability of the categories and integers of each row.
+
+        In nats, in the units of the table: per unit of each real column, per day of a date. Rows with gaps
+        get that of what is there.
+
+        Returns: float64 (n,).
+        """
+        encoded, log_dets = self._encoded(X)
+        free = slice(0, len(self.layout_.free))
+        gaps = np.isnan(encoded[:, free]).any(axis=1)
+        scores = log_dets[:, free].sum(axis=1)
+        if (~gaps).any():
+            scores[~gaps] += self._complete(encoded[~gaps])
+        if gaps.any():
+            self._need_imputer()
+            scores[gaps] += self.imputer_.log_prob(encoded[gaps])
+        return scores
+
+    def _complete(self, encoded):
+        parts = [part for part in (self.discrete_, self.reals_) if part is not None]
+        return sum((part.log_prob(encoded) for part in parts), start=np.zeros(len(encoded)))
+
+    def score(self, X, y=None):
+        """The mean of `score_samples`, in nats."""
+        return float(np.mean(self.score_samples(X)))
+
+    def sample(self, n=1, given=None, *, seed=None, batch_size=None):
+        """Draws rows: a frame of the kind, columns, dtypes, categories and bounds of that in training.
+
+        Arguments:
+            n: number of rows.
+            given: dict from names to values, or to n values each, or a frame of n rows. What was `given`
+                in training must be; of other columns the imputer draws the rest given them.
+            seed: integer, or None for another draw each time.
+            batch_size: rows drawn at a time.
+        """
+        check_is_fitted(self)
+        n = checks.positive_integer("n", n)
+        parts, rng = [], np.random.default_rng(seed)
+        size = n if batch_size is None else checks.positive_integer("batch_size", batch_size)
+        contexts = self._given_values(n, given)
+        asked = np.isfinite(contexts[:, : len(self.layout_.free)]).any()
+        if asked:
+            self._need_imputer()
+        for start in range(0, n, size):
+            encoded = contexts[start : start + size]
+            drawn = self.imputer_.draw(encoded, rng) if asked else self._drawn(encoded, rng)
+            parts.append(self.layout_.decode(drawn))
+        frame = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+        return in_form(frame, self.form_)
+
+    def _drawn(self, encoded, rng):
+        if self.discrete_ is not None:
+            encoded = self.discrete_.draw(encoded, rng)
+        if self.reals_ is not None:
+            encoded = self.reals_.draw(encoded, rng)
+        return encoded
+
+    def impute(self, X, n=1, *, seed=None):
+        """Draws what is missing in a frame, given what is there; values that are there stay.
+
+        Returns: for n = 1 a frame like X; for more, a list of n of them.
+        """
+        n = checks.positive_integer("n", n)
+        frame = self._frame(X)
+        encoded, _ = self._encode(frame)
+        rng = np.random.default_rng(seed)
+        self._need_imputer()
+        return_form = form_of(X)
+        found = []
+        for _ in range(n):
+            drawn = self.imputer_.draw(encoded, rng)
+            found.append(in_form(self.layout_.decode(drawn, frame), return_form))
+        return found[0] if n == 1 else found
+
+    def ranks(self, X, *, seed=None, draws=None):
+        """Where each value lies in its distribution given the rest of the row: uniform, if all is right.
+
+        The rank of a value is the part of its conditional distribution below it, and of what lies at it, for
+        categories and integers, a uniform part.
+
+        Arguments:
+            draws: None for the distribution itself; or of how many draws the rank is wanted, k / draws.
+
+        Returns: pandas frame of numbers from 0 to 1, NaN where a value is missing; a column for each that
+            is modelled.
+        """
+        frame = self._frame(X)
+        encoded, _ = self._encode(frame)
+        self._need_imputer()
+        rng, there = np.random.default_rng(seed), np.isfinite(encoded)
+        found = np.full((len(frame), len(self.layout_.free)), np.nan)
+        for k in range(found.shape[1]):
+            rows = there[:, k]
+            if rows.any():
+                others = there[rows]
+                others[:, k] = False
+                found[rows, k] = self.imputer_.chain.ranks(encoded[rows], others, k, rng)
+        if draws is not None:
+            found = np.where(np.isnan(found), np.nan, rng.binomial(draws, np.nan_to_num(found)) / draws)
+        ranks = pd.DataFrame(found, frame.index, [column.name for column in self.layout_.free])
+        return ranks[[name for name in frame.columns if name in set(ranks.columns)]]
+
+    def strangest(self, X, n=10):
+        """The n rows of the lowest `score_samples`, the lowest first, with it in a column "score"."""
+        frame, scores = self._frame(X), self.score_samples(X)
+        order = np.argsort(scores, kind="stable")[:n]
+        return in_form(frame.iloc[order].assign(score=scores[order]), form_of(X))
+
+    def save(self, path):
+        """Writes the table's models, schema and arguments into one file, without pickle."""
+        check_is_fitted(self)
+        storage.save(self, path)
+
+    @classmethod
+    def load(cls, path):
+        """The table that `save` wrote."""
+        return storage.load(cls, path)
+
+    # Frames.
+
+    def _schema_of(self, frame):
+        if not isinstance(self.schema, Schema):
+            return Schema.infer(frame, self.schema)
+        if set(self.schema.names) != set(frame.columns):
+            raise ValueError(
+                f"The schema has the columns {self.schema.names}, but the frame has {list(frame.columns)}."
+            )
+        return fitted(self.schema, frame)
+
+    def _given(self, frame, given):
+        names = [] if given is None else [given] if isinstance(given, (str, int)) else list(given)
+        if unknown := [name for name in names if name not in frame.columns]:
+            raise ValueError(f"given has {unknown[0]!r}, no column of the frame: {list(frame.columns)}.")
+        if set(names) == set(frame.columns):
+            raise ValueError("given has all columns; one or more must be left to model.")
+        return names
+
+    def _frame(self, X):
+        """A table as a pandas frame of the columns of training, in their order."""
+        check_is_fitted(self)
+        frame = to_pandas(X, "X")
+        names = self.schema_.names
+        if not hasattr(X, "columns"):
+            if frame.shape[1] != len(names):
+                raise ValueError(
+                    f"X has {frame.shape[1]} features, but TableFlow is expecting {len(names)} features as "
+                    "input."
+                )
+            if hasattr(self, "feature_names_in_"):
+                warnings.warn(
+                    "X does not have valid feature names, but TableFlow was fitted with feature names",
+                    stacklevel=3,
+                )
+            return frame.set_axis(names, axis=1)
+        for given, known, what in (
+            (frame.columns, names, "has a column {!r}, which was not in training"),
+            (names, frame.columns, "lacks the column {!r}"),
+        ):
+            if odd := [name for name in given if name not in known]:
+                raise ValueError(f"X {what.format(odd[0])}. The columns are {names}.")
+        return frame[names]
+
+    def _encode(self, frame):
+        return self.layout_.encode(frame)
+
+    def _encoded(self, X):
+        return self._encode(self._frame(X))
+
+    def _given_values(self, n, given):
+        """Encoded columns (n, columns), NaN but for those that are given."""
+        if given is not None and not isinstance(given, dict):
+            given = to_pandas(given, "given")
+            given = {name: given[name] for name in given.columns}
+        given = given or {}
+        if missing := [name for name in self.given_ if name not in given]:
+            raise ValueError(f"The table was fitted given {self.given_}; sample needs given={missing} too.")
+        if unknown := [name for name in given if name not in self.schema_.names]:
+            raise ValueError(f"given has {unknown[0]!r}; the columns are {self.schema_.names}.")
+        frame = pd.DataFrame(index=range(n), columns=self.schema_.names, dtype=object)
+        for name, values in given.items():
+            one = np.ndim(values) == 0
+            if not one and len(values) != n:
+                raise ValueError(f"given has {len(values)} values of {name!r}, but n is {n}: give one or n.")
+            frame[name] = pd.Series([values] * n if one else list(values)).infer_objects()
+        return self._encode(frame)[0]

@@ -1,0 +1,102 @@
+"""A fitted table as one file: a zip of JSON and Keras's own files, without pickle."""
+
+import json
+import pathlib
+import tempfile
+import zipfile
+
+import keras
+import numpy as np
+
+from flowzoo.registry.folder import write_atomically
+from flowzoo.tabular.layout import Layout
+from flowzoo.tabular.parts import Discrete, Imputer, Reals
+from flowzoo.tabular.schema import Schema
+
+FORMAT = 1
+FACTS = "table.json"
+
+
+def save(table, path):
+    """Writes a fitted `TableFlow`.
+
+    Raises: TypeError for categories, or arguments, that JSON does not hold.
+    """
+    models = {
+        "discrete": table.discrete_ and table.discrete_.chain,
+        "imputer": table.imputer_ and table.imputer_.chain,
+        "reals": table.reals_ and table.reals_.flow,
+    }
+    arguments = table.get_params()
+    flow, schema = arguments["flow"], arguments["schema"]
+    arguments["flow"] = flow if isinstance(flow, str) else getattr(flow, "__name__", "callable")
+    arguments["schema"] = schema.as_dicts() if isinstance(schema, Schema) else schema
+    facts = {
+        "format": FORMAT,
+        "arguments": arguments,
+        "schema": table.schema_.as_dicts(),
+        "given": table.given_,
+        "form": table.form_,
+        "losses": table.losses_,
+        "lower": table.reals_ and table.reals_.lower.tolist(),
+    }
+    try:
+        text = json.dumps(facts, indent=1)
+    except TypeError as error:
+        raise TypeError(
+            f"The table cannot be saved: {error}. Categories, names and arguments must be texts, numbers or "
+            "booleans."
+        ) from error
+
+    def write(temporary):
+        with zipfile.ZipFile(temporary, "w") as archive, tempfile.TemporaryDirectory() as folder:
+            archive.writestr(FACTS, text)
+            for name, model in models.items():
+                if model is not None:
+                    file = pathlib.Path(folder) / f"{name}.keras"
+                    untrained_copy(model).save(file)
+                    archive.write(file, file.name)
+
+    write_atomically(pathlib.Path(path), write)
+
+
+def untrained_copy(model):
+    """The model without its optimizer."""
+    copy = type(model).from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def load(cls, path):
+    """The `TableFlow` of a file.
+
+    Raises: ValueError for a file that holds none.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+        facts = json.loads(archive.read(FACTS))
+    except (zipfile.BadZipFile, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} holds no table that TableFlow.save wrote: {error}.") from error
+    if facts["format"] != FORMAT:
+        raise ValueError(f"{path} is of format {facts['format']}; this flowzoo reads {FORMAT}.")
+    arguments = facts["arguments"]
+    if isinstance(arguments["schema"], list):
+        arguments["schema"] = Schema.from_dicts(arguments["schema"])
+    table = cls(**arguments)
+    table.schema_ = Schema.from_dicts(facts["schema"])
+    table.given_, table.form_, table.losses_ = facts["given"], facts["form"], facts["losses"]
+    table.layout_ = Layout(table.schema_, table.given_)
+    table.n_features_in_ = len(table.schema_.columns)
+    if all(isinstance(name, str) for name in table.schema_.names):
+        table.feature_names_in_ = np.array(table.schema_.names, dtype=object)
+    models = {}
+    with archive, tempfile.TemporaryDirectory() as folder:
+        for name in ("discrete", "imputer", "reals"):
+            if f"{name}.keras" in archive.namelist():
+                models[name] = keras.models.load_model(archive.extract(f"{name}.keras", folder))
+    layout = table.layout_
+    table.discrete_ = Discrete(layout, models["discrete"]) if "discrete" in models else None
+    table.imputer_ = Imputer(layout, models["imputer"]) if "imputer" in models else None
+    lower = None if facts["lower"] is None else np.array(facts["lower"])
+    table.reals_ = Reals(layout, models["reals"], lower) if "reals" in models else None
+    return table
