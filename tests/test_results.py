@@ -50,7 +50,7 @@ def test_the_table_tells_bounds_from_estimates_and_has_what_training_cost():
         "log_likelihood_pixels": "bound",
     }
     row = found["bits_per_dim"]
-    assert (row["value"], row["paper"], row["version"]) == ("1.0714", "1.06", "1")
+    assert (row["value"], row["paper"], row["paper_of"]) == ("1.0714", "1.06", "RealNVP")
     assert (row["training_core_hours"], row["training_flops"]) == ("1.00", "1.23e+15")
     assert row["inference_examples_per_second"] == ""
     gpu = {**FACTS, "training": {**FACTS["training"], "hardware": "NVIDIA H200"}}

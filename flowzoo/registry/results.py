@@ -27,6 +27,7 @@ CSV_COLUMNS = (
     "kind",
     "value",
     "paper",
+    "paper_of",
     "parameters",
     "bytes",
     "training_core_hours",
@@ -42,8 +43,9 @@ def table(every):
     """The text of `results.csv`: a row for each likelihood of each model, of facts of `model.json` files.
 
     `kind` is "exact", of a density of real numbers; "bound", of the log-probability of integers by one draw
-    of the dequantisation noise, or an ELBO; or "estimate", importance-weighted. `value` and `paper` are in
-    bits/dim where the metric says so, else in nats. What was not measured is empty.
+    of the dequantisation noise, or an ELBO; or "estimate", importance-weighted. `value` and `paper`, the
+    figure of the model's own paper or of `paper_of`, are in bits/dim where the metric says so, else in nats.
+    What was not measured is empty.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -69,14 +71,16 @@ def _csv_rows(facts):
         "inference_examples_per_second": speed.get("examples_per_second", ""),
         "inference_hardware": speed.get("hardware", ""),
     }
-    metrics, paper = facts["metrics"], facts.get("paper", {}).get("metrics", {})
+    metrics, paper = facts["metrics"], facts.get("paper", {})
+    figures = paper.get("metrics", {})
     return [
         {
             **of_model,
             "metric": key,
             "kind": _kind(key, facts),
             "value": f"{metrics[key]:.4f}",
-            "paper": paper.get(key, ""),
+            "paper": figures.get(key, ""),
+            "paper_of": paper.get("metrics_of", "") if key in figures else "",
         }
         for key in SPACES
         if key in metrics and key not in ("entropy", "psnr")
