@@ -5,14 +5,8 @@ import json
 import re
 import shutil
 
-import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 from PIL import Image
 
-from flowzoo import plots
 from flowzoo.registry import card
 
 FIRST = ("glow-celeba", "fvae-celeba", "glow-cifar10", "realnvp-cifar10", "glow-mnist")
@@ -43,19 +37,8 @@ def thumbnail(source, path, width=640):
         picture.save(path, quality=88)
 
 
-def curve(source, path):
-    """Draws the losses of a `training.csv`."""
-    head = source.read_text(encoding="utf-8").partition("\n")[0].split(",")
-    figure, axes = plt.subplots(figsize=(6, 3.2), layout="tight")
-    plots.training_curve(source, metric="bits_per_dim" if "bits_per_dim" in head else "loss", axes=axes)
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def page(facts, source, folder):
-    """The card of a model as a page, with its pictures and its curve beside it."""
+    """The card of a model as a page, with its pictures beside it."""
     name = facts["name"]
     text = (source / "README.md").read_text(encoding="utf-8")
     text = re.sub(r"\A---\n.*?\n---\n+", "", text, flags=re.DOTALL)  # the front matter of the Hub
@@ -68,9 +51,6 @@ def page(facts, source, folder):
     for picture in left_out:
         title = picture.removesuffix(".png").replace("_", " ")
         text = text.replace("\n## Measured", f"\n![{title}]({name}-{picture})\n\n## Measured", 1)
-    if (source / "training.csv").exists():
-        curve(source / "training.csv", folder / f"{name}-curve.png")
-        text = text.replace("## Training\n", f"## Training\n\n![Losses by epoch]({name}-curve.png)\n", 1)
     text = re.sub(r"\]\(\.\./([\w-]+)/?(?:README\.md)?\)", r"](\1.md)", text)
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
 

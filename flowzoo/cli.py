@@ -66,6 +66,7 @@ def _stored(facts):
     places = (
         ("hub", sources.hub()),
         ("checkout", sources.checkout()),
+        ("package", sources.packaged()),
         ("checkout", sources.installed_from()),
     )
     for where, place in places:
@@ -208,7 +209,7 @@ def data_command(
     data_dir: DataDir = None,
 ):
     """Write a model's data as a file, to train and evaluate on machines without TFDS."""
-    with console.status(f"Writing the data of {name}"):
+    with _working(f"Writing the data of {name}"):
         from flowzoo.training import write_data
 
         shapes = write_data(name, out, data_dir=data_dir)
@@ -289,6 +290,20 @@ def publish(
             flow = _load_file(source) if source else load(folder)
             facts = save_pretrained(flow, folder, dtype=dtype or "float16")
     console.print(f"{facts['name']} is in {folder}; serve its parent folder as FLOWZOO_HUB", soft_wrap=True)
+
+
+@app.command()
+def upload(
+    folder: Annotated[pathlib.Path, typer.Argument(help="The model's folder.")],
+    address: Annotated[str, typer.Argument(help="Where to, hf://user/model.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+):
+    """Upload a model's folder to the Hugging Face Hub, whence it loads by that address."""
+    with _working(f"Uploading {folder}"):
+        from flowzoo.registry.hugging_face import upload as send
+
+        commit = send(folder, address, private=private)
+    console.print(f"{commit} has {folder}: flowzoo.load({address!r})", soft_wrap=True)
 
 
 def _load_file(path):

@@ -23,6 +23,7 @@ from flowzoo.layers.dequantize import Dequantize
 from flowzoo.layers.statistics import Statistics
 from flowzoo.maximum_likelihood import MaximumLikelihood
 from flowzoo.metrics import bits_per_dim
+from flowzoo.presets import Presets
 from flowzoo.published import Published
 from flowzoo.support import check_support
 from flowzoo.symbolic import functional
@@ -60,7 +61,7 @@ def _repeated(values, n):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class Flow(Levels, Labels, Exported, Published, MaximumLikelihood):
+class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
     """A normalizing flow: a chain of flow layers over a base distribution, trained by `fit`.
 
     With x = f(z) and z from the base,  log p(x) = log p(z) + log |det dz/dx|  in nats, in the

@@ -197,17 +197,19 @@ def reconstructions(
     return image_grid(pairs, columns=columns, path=path)
 
 
-def training_curve(history: Any, *, metric: str = "loss", axes: Any = None) -> Any:
+def training_curve(
+    history: Any, *, metric: str = "loss", axes: Any = None, path: PathLike | None = None
+) -> Any:
     """A metric of training and validation over the epochs.
 
     Arguments:
         history: a Keras `History`, its dict, or the path of a `training.csv` of the zoo.
         metric: "loss", in nats, or "bits_per_dim" for image flows.
+        axes: to draw on, instead of a new figure's.
+        path: a PNG to write.
 
-    Returns: the matplotlib axes.
+    Returns: the matplotlib axes, or None with `path`.
     """
-    import matplotlib.pyplot as plt
-
     if isinstance(history, (str, os.PathLike)):
         with open(history, newline="") as file:
             rows = list(csv.DictReader(file))
@@ -215,10 +217,19 @@ def training_curve(history: Any, *, metric: str = "loss", axes: Any = None) -> A
     logs = getattr(history, "history", history)
     if metric not in logs:
         raise ValueError(f"metric must be one of {', '.join(map(repr, logs))}; got {metric!r}.")
-    axes = axes or plt.subplots(figsize=(5, 3))[1]
+    if path is not None:
+        axes = Figure(figsize=(5, 3), layout="tight").subplots()
+    elif axes is None:
+        import matplotlib.pyplot as plt
+
+        axes = plt.subplots(figsize=(5, 3))[1]
     for name, label in ((metric, "training"), (f"val_{metric}", "validation")):
         if name in logs:
-            axes.plot(range(1, len(logs[name]) + 1), logs[name], label=label)
-    axes.set(xlabel="epoch", ylabel="-log likelihood, nats" if metric == "loss" else metric)
+            axes.plot(range(1, len(logs[name]) + 1), logs[name], ".-", label=label)
+    units = {"loss": "-log likelihood, nats", "bits_per_dim": "bits/dim"}
+    axes.set(xlabel="epoch", ylabel=units.get(metric, metric))
     axes.legend()
-    return axes
+    if path is None:
+        return axes
+    axes.figure.savefig(path)
+    return None

@@ -17,6 +17,7 @@ from flowzoo.freezing import freeze_layers, frozen_config
 from flowzoo.latent import LatentSpace
 from flowzoo.likelihoods import LIKELIHOODS, likelihood_mean
 from flowzoo.metrics import bits_per_dim
+from flowzoo.presets import Presets
 from flowzoo.published import PublishedVAE
 from flowzoo.symbolic import functional
 from flowzoo.types import ArrayLike, Network, Seed, Shape, Tensor
@@ -25,7 +26,7 @@ DECODINGS = 2000  # how many latents log_prob decodes at a time
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
-class FlowVAE(LatentSpace, Exported, PublishedVAE, EvidenceLowerBound):
+class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
     """A variational autoencoder with flows in its latent space, trained by `fit` on the ELBO.
 
         elbo(x) = log p(x | z) + log p(z) - log q(z | x),  z drawn from q(z | x),  <= log p(x) on average

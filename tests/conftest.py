@@ -7,6 +7,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import json
+import shutil
 import threading
 import types
 
@@ -88,8 +89,6 @@ def trained(tmp_path_factory, mock_mnist):
 def model_folder(trained, tmp_path, monkeypatch):
     """A copy of the trained model, which a test may spoil, in the hub that is in use."""
     folder = tmp_path / "hub" / "tiny-mnist"
-    folder.mkdir(parents=True)
-    for path in trained.iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(trained, folder)
     monkeypatch.setenv("FLOWZOO_HUB", str(folder.parent))
     return folder

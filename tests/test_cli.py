@@ -43,7 +43,7 @@ def command(tmp_path, monkeypatch, capsys):
         ("evaluate nope", "No pretrained model is called 'nope'"),
         ("train nope", "No pretrained model is called 'nope'"),
         ("train realnvp-moons --out file", "File exists: 'file'"),
-        ("train realnvp-moons --dtype-policy silly", "Cannot convert 'silly'"),
+        ("train realnvp-moons --dtype-policy silly", "dtype must be a policy of Keras"),
         ("train realnvp-moons --devices 1000", "devices=1000, but Keras's"),
         ("train realnvp-moons --epochs 0", "Invalid value for '--epochs'"),
         ("train realnvp-moons --learning-rate nan", "Invalid value for '--learning-rate'"),

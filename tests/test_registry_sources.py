@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from helpers import numpy, run_python
 from hub_server import FILE
+from recipes import run
 
 import flowzoo
 from flowzoo.registry import RegistryError, sources
 from flowzoo.registry.download import cache_path, find_weights
 from flowzoo.registry.folder import read_model_file, write_model_file
+from flowzoo.registry.hugging_face import upload
 
 # The order of the places.
 
@@ -27,10 +29,12 @@ def places(published, tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWZOO_HUB", str(tmp_path / "hub"))
     monkeypatch.setenv("FLOWZOO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sources, "checkout", lambda: tmp_path / "checkout")
+    monkeypatch.setattr(sources, "PACKAGED", tmp_path / "package")
     monkeypatch.setattr(sources, "installed_from", lambda: tmp_path / "clone")
     paths = [
         tmp_path / "hub" / "tiny" / FILE,
         tmp_path / "checkout" / "tiny" / FILE,
+        tmp_path / "package" / "tiny" / FILE,
         cache_path(facts),
         tmp_path / "clone" / "tiny" / FILE,
     ]
@@ -44,7 +48,7 @@ def places(published, tmp_path, monkeypatch):
 
 
 def test_places_are_asked_in_order(places, published):
-    for i in reversed(range(4)):
+    for i in reversed(range(5)):
         expected = places.fill(i)
         assert find_weights(places.facts) == expected
     assert find_weights(places.facts, published / "tiny") == published / "tiny" / FILE
@@ -57,15 +61,12 @@ def test_no_place_has_the_weights(places, tmp_path):
     assert message.startswith("No weights of tiny are at hand.")
     for place in ("hub", "checkout", "clone"):
         assert f"{tmp_path / place / 'tiny' / FILE} is missing" in message
-    assert "no public address for weights yet: set FLOWZOO_HUB" in message
+    assert "knows no public address for weights: set FLOWZOO_HUB" in message
 
 
 def test_the_public_address_is_asked_last(places, hub, monkeypatch):
     monkeypatch.delenv("FLOWZOO_HUB")
-    metadata = types.SimpleNamespace(
-        get_all=lambda key: ["Repository, https://example.org", f"Weights, {hub.address}/"]
-    )
-    monkeypatch.setattr(importlib.metadata, "metadata", lambda name: metadata)
+    monkeypatch.setattr(sources, "index", lambda: {"address": hub.address})
     assert find_weights(places.facts) == cache_path(places.facts)
     assert len(hub.ranges) == 1
 
@@ -155,6 +156,43 @@ def test_damaged_models_of_the_hugging_face_hub(hugging_face, tmp_path):
         flowzoo.load("hf://user")
 
 
+def test_a_folder_is_uploaded_and_loads_from_there(hugging_face, published, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_made_up")
+    hugging_face.folder = tmp_path / "uploaded"
+    folder = tmp_path / "tiny"
+    shutil.copytree(published / "tiny", folder)
+    (folder / ".eval_results").mkdir()
+    (folder / ".eval_results" / "mnist.yaml").write_text("[]")
+    (folder / ".training").mkdir()
+    result = run("upload", folder, "hf://user/mine")
+    assert f"{hugging_face.address}/user/mine/commit/" in result.output
+    assert hugging_face.commits == ["tiny, version 1"]
+    found = {path.name for path in hugging_face.folder.rglob("*") if path.is_file()}
+    assert found == {"README.md", "model.json", FILE, "mnist.yaml"}
+    expected = numpy(flowzoo.load(folder).log_prob(np.ones((2, 4))))
+    np.testing.assert_array_equal(numpy(flowzoo.load("hf://user/mine").log_prob(np.ones((2, 4)))), expected)
+
+
+def test_uploads_that_fail_say_what_to_do(hugging_face, published, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_made_up")
+    hugging_face.refused = 403
+    with pytest.raises(RegistryError, match=r"(?s)cannot be uploaded to hf://user/mine: .*\nLog in by"):
+        upload(published / "tiny", "hf://user/mine")
+    with pytest.raises(RegistryError, match="Expected hf://user/model"):
+        upload(published / "tiny", "user/mine")
+    shutil.copytree(published / "tiny", tmp_path / "tiny")
+    (tmp_path / "tiny" / FILE).write_bytes(b"damaged")
+    with pytest.raises(RegistryError, match="is damaged"):
+        upload(tmp_path / "tiny", "hf://user/mine")
+    (tmp_path / "tiny" / FILE).unlink()
+    with pytest.raises(RegistryError, match="has no weights to upload"):
+        upload(tmp_path / "tiny", "hf://user/mine")
+    assert not hugging_face.commits
+
+
 def test_a_name_alone_is_one_of_the_zoo_whatever_folders_lie_around(published, tmp_path, monkeypatch):
     monkeypatch.setenv("FLOWZOO_HUB", str(published))
     monkeypatch.chdir(tmp_path)
@@ -186,7 +224,8 @@ for command in (["list"], ["info", "nice-mnist"], ["download", "nice-mnist"], ["
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 0 and "…" not in result.output, result.output
 import flowzoo, flowzoo.models, flowzoo.training
-from flowzoo.registry.card import headline, row
+from flowzoo.registry.card import headline
+from flowzoo.registry.results import row
 names = flowzoo.list_models()
 assert names == sorted(names)
 for facts in map(flowzoo.info, names):
@@ -234,12 +273,20 @@ CHECKOUT = pathlib.Path(__file__).parents[1] / "pretrained"
 @pytest.mark.skipif(not CHECKOUT.is_dir(), reason="the checkout's pretrained models are not here")
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in CHECKOUT.glob("*/model.json")))
 def test_shipped_cards_say_what_their_facts_say(name):
-    from flowzoo.registry.card import COLUMNS, card, row
+    from flowzoo.registry.card import card, how_measured
+    from flowzoo.registry.metadata import evaluation_results
+    from flowzoo.registry.results import COLUMNS, row
 
     facts = read_model_file(CHECKOUT / name)
     if "weights" not in facts:
         pytest.skip("not trained yet")
     assert (CHECKOUT / name / "README.md").read_text(encoding="utf-8") == card(facts)
+    assert (CHECKOUT / name / "training.png").stat().st_size < 40_000
+    results = evaluation_results(facts, how_measured(facts))
+    files = {
+        path.name: path.read_text(encoding="utf-8") for path in (CHECKOUT / name).glob(".eval_results/*")
+    }
+    assert files == ({} if results is None else {f"{facts['data']['name']}.yaml": results})
     lines = (CHECKOUT.parent / "README.md").read_text(encoding="utf-8").splitlines()
     assert {f"| {' | '.join(COLUMNS)} |", row(facts)} <= set(lines)
     assert flowzoo.registry.verify(CHECKOUT / name) < 1e-3

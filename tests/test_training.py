@@ -21,11 +21,13 @@ from flowzoo.training.checkpoints import Checkpoints
 
 def test_training_publishes_a_complete_folder(model_folder):
     assert {path.name for path in model_folder.iterdir()} == {
+        ".eval_results",
         "README.md",
         "model.json",
         "model.weights.h5",
         "samples.png",
         "training.csv",
+        "training.png",
     }
     facts = read_model_file(model_folder)
     assert facts["weights"]["bytes"] == (model_folder / "model.weights.h5").stat().st_size

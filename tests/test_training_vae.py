@@ -44,11 +44,13 @@ def trained(request, tmp_path_factory):
 
 def test_training_publishes_a_complete_folder(trained):
     assert {path.name for path in trained.iterdir()} == {
+        ".eval_results",
         "README.md",
         "model.json",
         "model.weights.h5",
         "samples.png",
         "training.csv",
+        "training.png",
     }
     metrics = read_model_file(trained)["metrics"]
     assert metrics["examples"] == 100

@@ -1,7 +1,10 @@
 """From the class and config in a `model.json` to a bare flow, refusing what is not to be trusted."""
 
+import contextlib
 import inspect
 import re
+
+import keras
 
 from flowzoo import models
 from flowzoo.registry.errors import RegistryError
@@ -12,13 +15,23 @@ MOST_LAYERS = 1024
 MOST_WEIGHTS = 2**31
 
 
-def build(facts):
+def build(facts, dtype=None):
     """The bare architecture that a `model.json` describes, with new weights.
 
+    Arguments:
+        facts: of the `model.json`.
+        dtype: name of the dtype policy of the model and all its layers, or None for Keras's global one.
+
     Raises: RegistryError for a class that is not in the catalogue, an argument that its
-        constructor does not take, a value of a wrong type, or an absurd size.
+        constructor does not take, a value of a wrong type, or an absurd size; ValueError for an unknown
+        dtype.
     """
     check_config(facts)
+    with _dtype_policy(dtype):
+        return _built(facts)
+
+
+def _built(facts):
     try:
         name = re.sub(r"\W", "_", facts["name"])
         config = {**facts["config"], "name": name}
@@ -29,6 +42,26 @@ def build(facts):
         raise RegistryError(
             f"{facts['class']} cannot be built from the config of {facts['name']}: {error}"
         ) from error
+
+
+@contextlib.contextmanager
+def _dtype_policy(dtype):
+    """Where layers are of a dtype policy; Keras keeps the global one for each thread."""
+    if dtype is None:
+        yield
+        return
+    try:
+        policy = keras.dtype_policies.get(dtype)
+    except ValueError as error:
+        raise ValueError(
+            f"dtype must be a policy of Keras, as 'float32', 'float64' or 'mixed_bfloat16'; got {dtype!r}."
+        ) from error
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def check_config(facts):

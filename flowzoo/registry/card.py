@@ -2,6 +2,8 @@
 
 import textwrap
 
+from flowzoo.registry.metadata import front_matter
+
 SPACES = {
     "log_likelihood_pixels": "log-likelihood, pixels in [0, 256)",
     "log_likelihood_unit": "log-likelihood, pixels / 256",
@@ -13,26 +15,12 @@ SPACES = {
     "bits_per_dim_estimate": "negative log-likelihood, importance-weighted estimate",
     "psnr": "PSNR of reconstructions",
 }
-
-
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "celeb_a": "CelebA", "two_moons": "two moons"}
-COLUMNS = (
-    "samples",
-    "name",
-    "model",
-    "data",
-    "parameters",
-    "file",
-    "measured",
-    "paper",
-    "trained in",
-    "examples a second",
-)
 
 
 def card(facts):
     """The text of a trained model's card; sections that `facts` know nothing of are left out."""
-    return "\n\n".join(filter(None, (part(facts) for part in PARTS))) + "\n"
+    return front_matter(facts) + "\n\n".join(filter(None, (part(facts) for part in PARTS))) + "\n"
 
 
 def headline(facts):
@@ -40,55 +28,25 @@ def headline(facts):
     metrics = facts.get("metrics", {})
     for key in ("bits_per_dim", *SPACES):
         if isinstance(metrics.get(key), (int, float)):
-            return _figure(key, metrics[key])
+            return figure(key, metrics[key])
     return "–"
 
 
-def row(facts):
-    """The model's row in the table of the project's README, whose columns are `COLUMNS`."""
-    name, data, paper = facts["name"], facts["data"], facts.get("paper", {})
-    metrics, published = facts["metrics"], paper.get("metrics", {})
-    key = next((key for key in SPACES if key in metrics and key in published), None)
-    key = key or next(key for key in ("bits_per_dim", *SPACES) if key in metrics)
-    cells = (
-        f'<img src="pretrained/{name}/samples.png" width="200" alt="samples">',
-        f"[`{name}`](pretrained/{name})",
-        facts["class"],
-        ", ".join(filter(None, [DATA.get(data["name"], data["name"]), data.get("note")])),
-        f"{facts['parameters'] / 1e6:.2g} M",
-        f"{facts['weights']['bytes'] / 1e6:.2g} MB",
-        _measured_in_a_row(key, metrics),
-        _published(key, paper),
-        f"{_duration(facts['training']['seconds'])} on {facts['training']['hardware']}",
-        f"{facts['training']['examples_per_second']:,.0f}",
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def _measured_in_a_row(key, metrics):
-    remark = SPACES[key].partition(", ")[2]
-    if "bits_per_dim_estimate" in metrics:
-        remark = f"bound; estimate {_figure('bits_per_dim', metrics['bits_per_dim_estimate'])}"
-    elif "importance_samples" in metrics:
-        remark = "importance-weighted"
-    if "entropy" in metrics:
-        remark = f"entropy {_figure('entropy', metrics['entropy'])}"
-    return _figure(key, metrics[key]) + (f" ({remark})" if remark else "")
-
-
-def _published(key, paper):
+def published(key, paper):
     """A figure of the paper, and whose it is if not the model's own; a dash where there is none."""
     if key not in paper.get("metrics", {}):
         return "–"
     of = f" ({paper['metrics_of']})" if "metrics_of" in paper else ""
-    return _figure(key, paper["metrics"][key]) + of
+    return figure(key, paper["metrics"][key]) + of
 
 
-def _duration(seconds):
+def duration(seconds):
+    """Such as "63 seconds" and "104 minutes"."""
     return f"{seconds} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _figure(key, value):
+def figure(key, value):
+    """A figure in its unit, such as "3.863 bits/dim"."""
     if not isinstance(value, (int, float)):
         return str(value)
     if key.startswith("bits_per_dim"):
@@ -150,17 +108,20 @@ flow = flowzoo.load("{facts["name"]}")
 def _measured(facts):
     if not facts.get("metrics"):
         return ""
-    if "split" in facts["metrics"] and "data" in facts:
-        text = f"{_class(facts).card_measured(facts)} (`flowzoo evaluate {facts['name']}`):"
-    else:
-        text = "As whoever saved the model gives them:"
     return f"""## Measured
 
-{_wrapped(text)}
+{_wrapped(how_measured(facts) + ":")}
 
 | figure | this model | paper |
 |---|---|---|
 {_metric_rows(facts["metrics"], facts.get("paper", {}))}"""
+
+
+def how_measured(facts):
+    """A phrase on what, and with what, the figures of a model were measured."""
+    if "split" not in facts["metrics"] or "data" not in facts:
+        return "As whoever saved the model gives them"
+    return f"{_class(facts).card_measured(facts)} (`flowzoo evaluate {facts['name']}`)"
 
 
 def _class(facts):
@@ -234,11 +195,11 @@ def _training(facts):
         f"batches of {recipe['batch_size']}{mirrored}, {recipe['dtype_policy']}, "
         f"{recipe['optimizer']['class_name']} with a warm-up and a cosine decay to 0. The weights{averaged} "
         f"of the epoch of the best loss on {held_out} were kept, epoch "
-        f"{training['best_epoch']}. It took {_duration(training['seconds'])} on "
+        f"{training['best_epoch']}. It took {duration(training['seconds'])} on "
         f"{training['hardware']} with Keras's {training['backend']} backend, "
         f"{training['examples_per_second']:,.0f} {things} a second. `training.csv` has every epoch's losses."
     )
-    return f"## Training\n\n{_wrapped(text)}"
+    return f"## Training\n\n![training curve](training.png)\n\n{_wrapped(text)}"
 
 
 def _metric_rows(metrics, paper):
@@ -249,7 +210,7 @@ def _metric_rows(metrics, paper):
                 label += ", importance-weighted"
             if key == "bits_per_dim" and "bits_per_dim_estimate" in metrics:
                 label += ", bound"
-            rows.append(f"| {label} | {_figure(key, metrics[key])} | {_published(key, paper)} |")
+            rows.append(f"| {label} | {figure(key, metrics[key])} | {published(key, paper)} |")
     told = (*SPACES, "split", "examples", "importance_samples")
     rows += [f"| {key} | {value} | – |" for key, value in metrics.items() if key not in told]
     return "\n".join(rows)

@@ -24,7 +24,8 @@ def find_weights(facts, folder=None):
     Arguments:
         facts: of its `model.json`.
         folder: the only place to look, or None to ask, in turn, `$FLOWZOO_HUB`, the checkout, the
-            cache, where the package was installed from, and the project's public address.
+            package itself, the cache, where the package was installed from, and the project's public
+            address.
 
     Returns: a path whose content has the sha256 that `facts` name.
     Raises: RegistryError when the model is not trained yet, when its weights are of another format,
@@ -41,7 +42,8 @@ def find_weights(facts, folder=None):
         return in_folder(folder, weights)
     cache, public = fetching.cache(), sources.public_address()
     tried = []
-    for place in (sources.hub(), sources.checkout(), cache, sources.installed_from(), public):
+    local = sources.hub(), sources.checkout(), sources.packaged()
+    for place in (*local, cache, sources.installed_from(), public):
         try:
             if place == cache:
                 path = cached(facts)
@@ -56,7 +58,7 @@ def find_weights(facts, folder=None):
                 return path
     if public is None:
         tried.append(
-            "flowzoo has no public address for weights yet: set FLOWZOO_HUB to an address or folder that "
+            "This flowzoo knows no public address for weights: set FLOWZOO_HUB to an address or folder that "
             "holds them, or install flowzoo from its checkout (pip install -e)."
         )
     raise RegistryError(f"No weights of {name} are at hand. " + " ".join(tried))

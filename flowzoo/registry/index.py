@@ -2,8 +2,6 @@
 
 import copy
 import difflib
-import functools
-import json
 import os
 import pathlib
 from typing import Any
@@ -13,13 +11,10 @@ from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.folder import MODEL_FILE, is_name, read_model_file
 from flowzoo.types import PathLike
 
-INDEX = pathlib.Path(__file__).with_name("index.json")
 
-
-@functools.cache
 def shipped():
-    """The index that the wheel ships: dict from names to facts; empty in a checkout."""
-    return json.loads(INDEX.read_text(encoding="utf-8")) if INDEX.is_file() else {}
+    """The models of the index that the wheel ships: dict from names to facts; empty in a checkout."""
+    return sources.index().get("models", {})
 
 
 def local_folders():
@@ -43,10 +38,11 @@ def info(name_or_path: PathLike) -> dict[str, Any]:
     """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`; a folder with a `model.json`, written as a path,
-            such as "./mine"; or "hf://user/model".
+        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other; a
+            folder with a `model.json`, written as a path, such as "./mine"; or "hf://user/model".
 
-    Raises: RegistryError, a ValueError, for an unknown name, with the nearest names.
+    Raises: RegistryError, a ValueError, for an unknown name, with the nearest names, and for another
+        version.
 
     Example:
         >>> flowzoo.info("nice-mnist")["class"]
@@ -67,24 +63,36 @@ def look_up(name_or_path):
 
         folder = fetch_folder(name)
         return read_model_file(folder), folder
-    if isinstance(name_or_path, os.PathLike) or not is_name(name):
+    alone, _, version = name.partition("@")
+    if isinstance(name_or_path, os.PathLike) or not is_name(alone):
         path = pathlib.Path(name_or_path).expanduser()
         if name and (path / MODEL_FILE).is_file():
             return read_model_file(path), path
-    else:
-        for folder in local_folders():
-            if (folder / name / MODEL_FILE).is_file():
-                return _named(read_model_file(folder / name), name), None
-        if name in shipped():
-            return copy.deepcopy(shipped()[name]), None
-        if isinstance(sources.hub(), str):
-            from flowzoo.registry.download import fetch_model_file
+        if isinstance(name_or_path, os.PathLike):
+            raise RegistryError(f"{name} is no folder with a {MODEL_FILE}.")
+        raise RegistryError(_unknown(name))
+    facts = _of_the_zoo(alone)
+    if version and version != str(facts.get("version", 1)):
+        raise RegistryError(
+            f"{alone} is at hand in version {facts.get('version', 1)}, but {version!r} was asked for. Take "
+            "that at hand, or install the flowzoo that came with the other."
+        )
+    return facts, None
 
-            facts = fetch_model_file(sources.hub(), name)
-            if facts is not None:
-                return _named(facts, name), None
-    if isinstance(name_or_path, os.PathLike):
-        raise RegistryError(f"{name} is no folder with a {MODEL_FILE}.")
+
+def _of_the_zoo(name):
+    """The facts of a model by name."""
+    for folder in local_folders():
+        if (folder / name / MODEL_FILE).is_file():
+            return _named(read_model_file(folder / name), name)
+    if name in shipped():
+        return copy.deepcopy(shipped()[name])
+    if isinstance(sources.hub(), str):
+        from flowzoo.registry.download import fetch_model_file
+
+        facts = fetch_model_file(sources.hub(), name)
+        if facts is not None:
+            return _named(facts, name)
     raise RegistryError(_unknown(name))
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import pathlib
+import shutil
 from typing import Any
 
 import keras
@@ -12,7 +13,7 @@ from keras import ops
 from flowzoo import models, plots
 from flowzoo.registry.architecture import build, check_config
 from flowzoo.registry.attributes import decoded
-from flowzoo.registry.card import card
+from flowzoo.registry.card import card, how_measured
 from flowzoo.registry.folder import (
     FORMAT,
     MODEL_FILE,
@@ -23,12 +24,22 @@ from flowzoo.registry.folder import (
     write_model_file,
     write_text,
 )
+from flowzoo.registry.metadata import RESULTS_FOLDER, evaluation_results
 from flowzoo.registry.weights import load, read_weights, save_weights
 from flowzoo.types import PathLike
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 # What new weights make untrue.
-OF_WEIGHTS = ("weights", "version", "parameters", "training", "metrics", "fingerprint", "directions")
+OF_WEIGHTS = (
+    "weights",
+    "version",
+    "parameters",
+    "training",
+    "metrics",
+    "speed",
+    "fingerprint",
+    "directions",
+)
 
 
 def save_pretrained(
@@ -149,6 +160,22 @@ def complete(flow, folder, facts):
     if "directions" in facts:
         draw_latent_space(flow, folder, facts)
     write_model_file(folder, facts)
+    write_card(folder, facts)
+
+
+def write_card(folder, facts):
+    """Writes what is made of a `model.json` and a `training.csv` alone: card, curve, results for hubs."""
+    folder = pathlib.Path(folder)
+    log, curve, results = folder / "training.csv", folder / "training.png", folder / RESULTS_FOLDER
+    curve.unlink(missing_ok=True)
+    shutil.rmtree(results, ignore_errors=True)
+    if "best_epoch" in facts.get("training", {}) and log.is_file():
+        metric = "bits_per_dim" if "bits_per_dim" in facts.get("metrics", {}) else "loss"
+        write_atomically(curve, lambda path: plots.training_curve(log, metric=metric, path=path))
+    text = evaluation_results(facts, how_measured(facts)) if facts.get("metrics") else None
+    if text is not None:
+        results.mkdir()
+        write_text(results / f"{facts['data']['name']}.yaml", text)
     write_text(folder / "README.md", card(facts))
 
 

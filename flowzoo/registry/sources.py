@@ -1,5 +1,6 @@
 """The places that pretrained models come from."""
 
+import functools
 import importlib.metadata
 import json
 import os
@@ -10,6 +11,23 @@ import urllib.parse
 from flowzoo.registry.errors import RegistryError
 
 FOLDER = "pretrained"
+PACKAGED = pathlib.Path(__file__).with_name(FOLDER)  # in a wheel: see .ci/build_index.py
+
+
+@functools.cache
+def index():
+    """What the wheel ships in `index.json`; empty in a checkout.
+
+    Returns: dict with "models", from names to the facts of their `model.json`, and "address", where
+        weights of this very version are, or None.
+    """
+    path = PACKAGED / "index.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def packaged():
+    """The folder of models whose weights the wheel itself holds, or None in a checkout."""
+    return PACKAGED if PACKAGED.is_dir() else None
 
 
 def hub():
@@ -61,10 +79,8 @@ def _place(record):
 
 
 def public_address():
-    """The address under [project.urls] Weights in pyproject.toml, or None until there is one."""
-    try:
-        urls = importlib.metadata.metadata("flowzoo").get_all("Project-URL") or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    named = dict(url.split(", ", 1) for url in urls)
-    return named["Weights"].rstrip("/") if "Weights" in named else None
+    """The public address of this version's weights, or None where the project has none.
+
+    The wheel knows it of [project.urls] Repository and its own version.
+    """
+    return index().get("address")

@@ -16,14 +16,18 @@ from flowzoo.registry.index import look_up
 from flowzoo.types import PathLike
 
 
-def load(name_or_path: PathLike, *, weights: bool = True) -> Any:
+def load(name_or_path: PathLike, *, weights: bool = True, dtype: Any = None, **config: Any) -> Any:
     """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:
-        name_or_path: one of `flowzoo.list_models()`; a folder with `model.json` and weights, written as a
-            path, such as "./mine", for a name alone is one of the zoo; or "hf://user/model" (with
-            huggingface_hub installed).
+        name_or_path: one of `flowzoo.list_models()`, with a version as "nice-mnist@1" to accept no other; a
+            folder with `model.json` and weights, written as a path, such as "./mine", for a name alone is
+            one of the zoo; or "hf://user/model" (with huggingface_hub installed).
         weights: False for the bare architecture with new weights.
+        dtype: name of the dtype policy of the model and all its layers, such as "float64" or
+            "mixed_bfloat16"; None for Keras's global one.
+        config: arguments of the model's class instead of those that it was trained with, such as
+            `remat=True`.
 
     Returns: a `flowzoo.Flow` of the class that the model card names.
     Raises: RegistryError, a ValueError, for an unknown name, a broken card, or weights that are
@@ -35,7 +39,8 @@ def load(name_or_path: PathLike, *, weights: bool = True) -> Any:
         True
     """
     facts, folder = look_up(name_or_path)
-    flow = build(facts)
+    config = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    flow = build({**facts, "config": facts["config"] | config}, dtype)
     if weights:
         read_weights(flow, find_weights(facts, folder))
     return flow

@@ -12,6 +12,7 @@ from flowzoo.datasets import Batches
 from flowzoo.registry.architecture import build
 from flowzoo.registry.index import info
 from flowzoo.registry.publish import complete, store
+from flowzoo.training.arithmetic import training_flops
 from flowzoo.training.callbacks import EpochSeconds, StopWhenDiverged
 from flowzoo.training.checkpoints import Checkpoints, loss_of
 from flowzoo.training.data import reader, training_and_validation, training_batches
@@ -69,7 +70,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(facts["recipe"]["seed"])
     with devices.scope():
-        model = _build(facts)
+        model = build(facts, facts["recipe"]["dtype_policy"])
     training, validation = training_and_validation(model, facts, devices, read)
     _compile(model, facts["recipe"], len(training[0]), devices, verbose)
     checkpoints = _fit(model, facts, folder, training, validation, devices, verbose)
@@ -78,9 +79,11 @@ def train(
             time.sleep(1)
         return None
     if devices.count > 1:
-        model = _build(facts)  # on one device
+        model = build(facts, facts["recipe"]["dtype_policy"])  # on one device
     model.load_weights(checkpoints.best_weights)
     facts["training"] = _told(checkpoints.rows, len(training[0]), devices)
+    if (flops := training_flops(facts, len(training[0]))) is not None:
+        facts["training"]["flops"] = flops
     stored = store(model, folder, facts)
     facts["metrics"] = measure_on_test_split(stored, facts["data"], read)
     if "attributes" in facts["data"]:
@@ -103,16 +106,6 @@ def _change(recipe, devices, epochs, learning_rate, dtype_policy):
     if dtype_policy is None and backend.has_gpu():
         dtype_policy = "mixed_bfloat16"
     recipe["dtype_policy"] = dtype_policy or recipe["dtype_policy"]
-
-
-def _build(facts):
-    """The model untrained, in the precision of its recipe."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(facts["recipe"]["dtype_policy"])
-    try:
-        return build(facts)
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _compile(model, recipe, examples, devices, verbose):
