@@ -80,7 +80,8 @@ class Library:
             raise RegistryError(f"No model of this page is called {name!r}.")
         with _turn(self.loading, tell, "Waiting for another model to load"):
             if name not in self.opened:
-                tell("Starting Keras" if "keras" not in sys.modules else f"Loading {name}")
+                if "keras" not in sys.modules:
+                    tell("Starting Keras")
                 weights = importlib.import_module("flowzoo.registry.weights")
                 attributes = importlib.import_module("flowzoo.registry.attributes")
                 tell(f"Loading {name}")
