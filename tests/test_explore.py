@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import flowzoo
 from flowzoo import cli
 from flowzoo.explore import actions, context, images, points, server
-from flowzoo.explore.library import Library, Opened
+from flowzoo.explore.library import Library, Opened, own_model
 from flowzoo.explore.pictures import data_url, fitted, opened
 from flowzoo.testing import perturb
 
@@ -466,7 +466,7 @@ def test_requests_of_another_kind_are_refused(running):
 def test_computations_of_a_model_take_turns(hub, monkeypatch):
     monkeypatch.setenv("FLOWZOO_HUB", str(hub))
     library, told, order = Library(), [], []
-    first, waiting = threading.Event(), threading.Event()
+    waiting = threading.Event()
 
     def tell(words):
         told.append(words)
@@ -482,14 +482,13 @@ def test_computations_of_a_model_take_turns(hub, monkeypatch):
         thread.start()
         assert waiting.wait(60)
         order.append("first")
-    first.set()
     thread.join(60)
     assert order == ["first", "second"]
     assert told == ["Loading tiny-glow", "Waiting for another computation of this model"]
 
 
 def test_a_folder_of_one_s_own_is_listed_first(hub, published):
-    library = Library(str(published / "tiny"))
+    library = Library(own_model(published / "tiny"))
     assert library.names()[0] == library.start() == str(published / "tiny")
     assert library.listed()[0]["title"] == "tiny (own)"
     with library.using(str(published / "tiny"), print) as source:

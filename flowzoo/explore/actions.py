@@ -34,7 +34,6 @@ def describe(source):
         "kind": kind(model),
         "shape": list(model.event_shape),
         "text": facts.get("description", ""),
-        "limits": facts.get("limits", ""),
         "facts": _facts(model, facts),
         "temperature": facts.get("samples", {}).get("temperature", 1.0),
         "levels": list((flow or model).level_sizes),
