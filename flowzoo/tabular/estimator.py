@@ -23,6 +23,23 @@ DRAWS = 20_000  # rows from which an imputer learns where the table was fitted w
 class TableFlow(BaseEstimator):
     """Densities, samples, conditional samples and imputation of tables with columns of mixed kinds.
 
+    Each row has categories and integers c_1, c_2, ... and reals x_1, x_2, ..., and
+
+        log p(row) = sum_k log p(c_k | c_1 ... c_(k-1)) + log q(y | c) + sum_j log |dy_j / dx_j|
+
+    The p are softmaxes of categories and discretised mixtures of logistics of integers (see
+    `flowzoo.tabular.conditionals`), q is a flow of the catalogue, conditional on c, and y_j(x_j) takes a
+    column to the real line, heeding its bounds, and to mean 0 and variance 1, in float64. So categories and
+    integers have probabilities, dates too where they are whole days; reals have densities, per unit of the
+    column; the sum is in nats. Columns `given` in `fit` are conditions of all parts, and constant ones are
+    kept and count for nothing.
+
+    What is missing is left to a second model, the imputer: a `flowzoo.tabular.chain.ColumnChain` of all
+    columns, trained on random splits of each row into given and target columns, which gives p(any columns |
+    any others), exactly normalised. Rows with gaps have its density of what is there, p(x_O), and `impute`,
+    `ranks` and `sample` given any columns draw from it. Where the training frame has gaps, the imputer is
+    trained first, on what is there, and p and q learn from rows whose gaps it fills, each in five ways.
+
     Arguments:
         flow: of the real columns: "nsf" or another name of the catalogue, such as "maf"; a class of it; or
             a function (event_shape, context_shape) -> `flowzoo.Flow`, the second where there is a context.
@@ -36,6 +53,19 @@ class TableFlow(BaseEstimator):
         patience: epochs without a gain until the learning rate is cut; the third time training ends.
         seed: integer that sets weights, held-out rows and the order of the others.
         verbose: whether training that takes over two seconds shows its progress.
+
+    After `fit`: `schema_`, which prints the columns; `given_`; `losses_`, the held-out losses of each part
+    from the start on, in nats of encoded columns; `n_features_in_` and `feature_names_in_`.
+
+    Example:
+        >>> import pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> frame = pd.DataFrame({"dose": rng.gamma(2, size=64), "sex": rng.choice(["f", "m"], 64)})
+        >>> table = flowzoo.tabular.TableFlow(schema={"dose": {"low": 0}}, epochs=1, width=8, verbose=0)
+        >>> table.fit(frame).score_samples(frame).shape
+        (64,)
+        >>> table.sample(3, seed=0).dtypes.tolist() == frame.dtypes.tolist()
+        True
     """
 
     def __init__(
@@ -154,6 +184,12 @@ class TableFlow(BaseEstimator):
             )
             training, held = held_out(DRAWS, 0.1, np.random.default_rng(self.seed))
             self._fit_imputer(drawn, np.ones(DRAWS), training, held, None)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
 
     # What the fitted table answers.
 
