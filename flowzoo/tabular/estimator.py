@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from flowzoo import checks
 from flowzoo.tabular import storage
@@ -86,9 +86,8 @@ class TableFlow(BaseEstimator):
             self.feature_names_in_ = np.array(frame.columns, dtype=object)
         self.layout_ = Layout(self.schema_, self.given_)
         encoded, _ = self.layout_.encode(frame)
-        weight = _check_sample_weight(sample_weight, frame, dtype="float64", ensure_non_negative=True)
         with seeded(self.seed):
-            self._fit(encoded, weight / weight.mean(), epochs or self.epochs)
+            self._fit(encoded, weights_of(sample_weight, len(frame)), epochs or self.epochs)
         return self
 
     def _fit(self, encoded, weight, epochs):
@@ -166,7 +165,7 @@ class TableFlow(BaseEstimator):
 
         Returns: float64 (n,).
         """
-        encoded, log_dets = self._encoded(X)
+        encoded, log_dets = self.layout_.encode(self._frame(X))
         free = slice(0, len(self.layout_.free))
         gaps = np.isnan(encoded[:, free]).any(axis=1)
         scores = log_dets[:, free].sum(axis=1)
@@ -224,7 +223,7 @@ class TableFlow(BaseEstimator):
         """
         n = checks.positive_integer("n", n)
         frame = self._frame(X)
-        encoded, _ = self._encode(frame)
+        encoded, _ = self.layout_.encode(frame)
         rng = np.random.default_rng(seed)
         self._need_imputer()
         return_form = form_of(X)
@@ -247,7 +246,7 @@ class TableFlow(BaseEstimator):
             is modelled.
         """
         frame = self._frame(X)
-        encoded, _ = self._encode(frame)
+        encoded, _ = self.layout_.encode(frame)
         self._need_imputer()
         rng, there = np.random.default_rng(seed), np.isfinite(encoded)
         found = np.full((len(frame), len(self.layout_.free)), np.nan)
@@ -322,12 +321,6 @@ class TableFlow(BaseEstimator):
                 raise ValueError(f"X {what.format(odd[0])}. The columns are {names}.")
         return frame[names]
 
-    def _encode(self, frame):
-        return self.layout_.encode(frame)
-
-    def _encoded(self, X):
-        return self._encode(self._frame(X))
-
     def _given_values(self, n, given):
         """Encoded columns (n, columns), NaN but for those that are given."""
         if given is not None and not isinstance(given, dict):
@@ -344,4 +337,17 @@ class TableFlow(BaseEstimator):
             if not one and len(values) != n:
                 raise ValueError(f"given has {len(values)} values of {name!r}, but n is {n}: give one or n.")
             frame[name] = pd.Series([values] * n if one else list(values)).infer_objects()
-        return self._encode(frame)[0]
+        return self.layout_.encode(frame)[0]
+
+
+def weights_of(sample_weight, n):
+    """Weights of n rows with mean 1, as float64."""
+    if sample_weight is None:
+        return np.ones(n)
+    weight = np.asarray(sample_weight, "float64")
+    if weight.shape != (n,) or not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
+        raise ValueError(
+            f"sample_weight must be {n} numbers, one for each row, none negative and not all 0; got an array "
+            f"of shape {weight.shape}."
+        )
+    return weight / weight.mean()
