@@ -24,8 +24,6 @@ COLUMNS = (
     "file",
     "measured",
     "paper",
-    "trained in",
-    "examples a second",
 )
 
 
@@ -50,7 +48,7 @@ def row(facts):
     key = next((key for key in SPACES if key in metrics and key in published), None)
     key = key or next(key for key in ("bits_per_dim", *SPACES) if key in metrics)
     cells = (
-        f'<img src="pretrained/{name}/samples.png" width="200" alt="samples">',
+        f'<img src="pretrained/{name}/samples.png" width="160" alt="samples">',
         f"[`{name}`](pretrained/{name})",
         facts["class"],
         ", ".join(filter(None, [DATA.get(data["name"], data["name"]), data.get("note")])),
@@ -58,8 +56,6 @@ def row(facts):
         f"{facts['weights']['bytes'] / 1e6:.2g} MB",
         _measured_in_a_row(key, metrics),
         _published(key, paper),
-        f"{_duration(facts['training']['seconds'])} on {facts['training']['hardware']}",
-        f"{facts['training']['examples_per_second']:,.0f}",
     )
     return f"| {' | '.join(cells)} |"
 
