@@ -21,17 +21,18 @@ import urllib.parse
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage"
-).split()
-OF_THE_REFERENCE = (
-    "index",
-    "flowzoo",
-    "flowzoo.Flow",
-    "flowzoo.Glow",
-    "flowzoo.layers",
-    "flowzoo.layers.Coupling",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--disable-dev-shm-usage",
 )
+OF_THE_REFERENCE = ("index", "flowzoo", "flowzoo.Flow", "flowzoo.Glow", "flowzoo.layers")
 STATE = """
 const wide = [...document.querySelectorAll("article *")].filter((one) => {
   const box = one.getBoundingClientRect();
@@ -142,7 +143,9 @@ def use(driver, address):
     )
     for click in ("up", "down"):
         driver.execute_script("arguments[0].click()", head)
-        column = "return [...document.querySelectorAll('.sortable tbody tr')].map((row) => row.cells[5].dataset.key)"
+        column = (
+            "return [...document.querySelectorAll('.sortable td:nth-child(6)')].map((one) => one.dataset.key)"
+        )
         shown = [float(key) for key in driver.execute_script(column) if key]
         if len(shown) < 2 or shown != sorted(shown, reverse=click == "down"):
             yield f"the results do not sort {click}: {shown}"

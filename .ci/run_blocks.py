@@ -2,15 +2,16 @@
 
 python .ci/run_blocks.py [PAGE ...]
 
-What runs is what a reader sees, on TensorFlow, in an empty folder, with fits of one epoch. Comments of a page,
-which no reader sees, say the rest:
+What runs is what a reader sees, on TensorFlow, in an empty folder, with fits of one epoch. Comments of a
+page, which no reader sees, say the rest:
 
     <!-- first ... -->             Python that makes a reader's own data; TESTS is the folder of the tests
     <!-- here: A is B -->          B runs in place of A, so that it takes little time
     <!-- needs: MODULE -->         the page is left out where there is no such module
 
-A block after a line "*Not run ...:*" is left out, as readers are told, and so is what installs. Python blocks of a page share their
-names; a shell block runs by itself. A pretrained model is loaded once for all pages. Data sets are of a few images, in $TFDS_DATA_DIR if it is set.
+A block after a line "*Not run ...:*" is left out, as readers are told, and so is what installs. Python
+blocks of a page share their names; a shell block runs by itself. A pretrained model is loaded once for all
+pages. Data sets are of a few images, in $TFDS_DATA_DIR if it is set.
 """
 
 import functools
@@ -66,7 +67,8 @@ def run_page(path):
                 # As many lines as stand above it, so that errors name the page's own.
                 exec(compile("\n" * line + code, str(path), "exec"), names)
         except Exception:
-            return f"{path.relative_to(ROOT)}, the block of line {line}:\n{code}\n{traceback.format_exc(limit=-4)}"
+            found = traceback.format_exc(limit=-4)
+            return f"{path.relative_to(ROOT)}, the block of line {line}:\n{code}\n{found}"
     return None
 
 

@@ -134,13 +134,8 @@ def write(pretrained, folder):
         )
     thumbnail(pretrained / FIRST[0] / "samples.png", folder / "faces.jpg", ratio=1.25, width=800)
     landing = folder.parent / "index.md"
-    few = [
-        one.replace(":link: ", ":link: gallery/").replace(":img-top: ", ":img-top: gallery/")
-        for one in cards[:6]
-    ]
-    landing.write_text(
-        landing.read_text(encoding="utf-8").replace("<!-- cards -->", grid(few)), encoding="utf-8"
-    )
+    few = grid(re.sub(r"(:link|:img-top): ", r"\1: gallery/", one) for one in cards[:6])
+    landing.write_text(landing.read_text(encoding="utf-8").replace("<!-- cards -->", few), encoding="utf-8")
     index = folder / "index.md"
     text = index.read_text(encoding="utf-8").replace("<!-- cards -->", grid(cards))
     text = text.replace("<!-- results -->", results(models))

@@ -143,7 +143,8 @@ def write(folder):
     pages = "\n".join(f"   {module.__name__}" for module in by_module)
     rows = "\n".join(f"   * - :doc:`{module.__name__}`\n     - {summary(module)}" for module in by_module)
     (folder / "index.rst").write_text(
-        "Reference\n=========\n\nEvery public name, from its docstring; the examples in them are run as tests.\n\n"
+        "Reference\n=========\n\n"
+        "Every public name, from its docstring; the examples in them are run as tests.\n\n"
         f".. list-table::\n   :widths: 36 64\n   :class: summary\n\n{rows}\n\n"
         f".. toctree::\n   :hidden:\n\n{pages}\n",
         encoding="utf-8",

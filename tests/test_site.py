@@ -1,9 +1,8 @@
-"""The scripts that build and check the site, on small pages; `.ci/docs` and `.ci/run_blocks.py` run on the real ones."""
+"""What builds and checks the site, on small pages; CI runs it on the real ones."""
 
 import importlib.util
 import pathlib
 import re
-import sys
 
 import pytest
 
@@ -93,13 +92,7 @@ def test_a_failing_block_is_told_with_its_page_and_line(tmp_path, monkeypatch):
     assert run_blocks.run_page(tmp_path / "page.md") is None
 
 
-def test_docstrings_become_restructured_text(monkeypatch):
-    pytest.importorskip("sphinx")
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    to_rst = script(ROOT / ".docs/docstrings.py").to_rst
-    found = "\n".join(
-        to_rst(
-            """The density p(x | c), by `log_prob(x)`.
+DOCSTRING = """The density p(x | c), by `log_prob(x)`.
 
     log p(x) = log p(z) + |det|
 
@@ -112,9 +105,12 @@ Arguments:
         two lines.
 
 Raises: ValueError for
-    others.""".split("\n")
-        )
-    )
+    others."""
+
+
+def test_docstrings_become_restructured_text():
+    pytest.importorskip("sphinx")
+    found = "\n".join(script(ROOT / ".docs/docstrings.py").to_rst(DOCSTRING.splitlines()))
     assert "The density p(x \\| c), by ``log_prob(x)``." in found
     assert "::\n\n    log p(x) = log p(z) + |det|" in found
     assert "- A paper (Who et al., 2019, `arXiv:1906.04032 <https://arxiv.org/abs/1906.04032>`__)" in found
