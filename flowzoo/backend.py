@@ -2,9 +2,14 @@
 
 import contextlib
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import keras
 import numpy as np
+
+from flowzoo.types import Seed, Shape, Tensor
 
 name = keras.backend.backend()
 
@@ -34,7 +39,7 @@ _GENERATORS = threading.Lock()
 PURPOSES = ("latent", "noise", "likelihood")
 
 
-def random_key(seed):
+def random_key(seed: Seed) -> Tensor:
     """A stateless key, an integer tensor (2,), that TFP's `sample(seed=...)` accepts.
 
     Every method that draws takes such a seed.
@@ -72,7 +77,7 @@ def random_key(seed):
     )
 
 
-def next_state(generator):
+def next_state(generator: keras.random.SeedGenerator) -> Tensor:
     """`generator.next()`, which on JAX is safe within a function that is being traced.
 
     A state that Keras hands through a compiled step is a tracer there, and moves on within. Any other
@@ -91,7 +96,7 @@ def next_state(generator):
         return state
 
 
-def fold_in(key, number):
+def fold_in(key: Tensor, number: int) -> Tensor:
     """Another key, unrelated to `key`, for each integer `number`."""
     if name == "jax":
         import jax
@@ -102,12 +107,12 @@ def fold_in(key, number):
     return tf.random.fold_in(tf.cast(key, "int32"), number)
 
 
-def later_key(key, number):
+def later_key(key: Tensor, number: int) -> Tensor:
     """Another key for each integer `number`, that of seed + number where `key` is an integer seed's."""
     return key + np.array([number, 0], KEY_DTYPE)
 
 
-def key_for(purpose, key, start=0):
+def key_for(purpose: str, key: Tensor, start: int = 0) -> Tensor:
     """The key of what is drawn for one of `PURPOSES`, and for the batch that starts at `start`.
 
     Each has a key of its own, so that equal seeds never give related draws.
@@ -115,7 +120,7 @@ def key_for(purpose, key, start=0):
     return fold_in(key, len(PURPOSES) * start + PURPOSES.index(purpose))
 
 
-def uniform(key, shape, dtype):
+def uniform(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     """Numbers of Uniform[0, 1) that a key gives."""
     if name == "jax":
         import jax
@@ -126,7 +131,7 @@ def uniform(key, shape, dtype):
     return tf.random.stateless_uniform(shape, key, dtype=dtype)
 
 
-def normal(key, shape, dtype):
+def normal(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     """Standard normal numbers that a key gives."""
     if name == "jax":
         import jax
@@ -137,7 +142,7 @@ def normal(key, shape, dtype):
     return tf.random.stateless_normal(shape, key, dtype=dtype)
 
 
-def gradient(function, x):
+def gradient(function: Callable[..., Tensor], x: Tensor) -> Tensor:
     """The gradient of `function(x)`, a number, with regard to the tensor `x`.
 
     Example:
@@ -156,7 +161,7 @@ def gradient(function, x):
     return tape.gradient(value, x)
 
 
-def has_gpu():
+def has_gpu() -> bool:
     """Whether Keras computes on a GPU."""
     if name == "jax":
         import jax
@@ -167,7 +172,7 @@ def has_gpu():
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def prefers_xla(convolutions):
+def prefers_xla(convolutions: bool) -> bool:
     """Whether a program runs faster compiled by XLA: on JAX, on GPUs, and where it has no convolutions.
 
     TensorFlow's own convolutions are the faster ones on a CPU.
@@ -175,7 +180,7 @@ def prefers_xla(convolutions):
     return name == "jax" or not convolutions or has_gpu()
 
 
-def compiler_options():
+def compiler_options() -> dict[str, str]:
     """What JAX's compiler is told for passes without a gradient, as long as no function is traced around.
 
     On a CPU, to reuse memory: what a pass needs beyond 32 MB comes from the system anew at each run, page
@@ -188,7 +193,7 @@ def compiler_options():
 
 
 @contextlib.contextmanager
-def full_precision():
+def full_precision() -> Iterator[None]:
     """A context, and a decorator, in which float32 is multiplied as float32, on GPUs too.
 
     There JAX takes TF32, of 10 bits, unless it is told otherwise, and the two directions of a flow would
@@ -212,7 +217,7 @@ def full_precision():
         yield
 
 
-def in_trace(inputs):
+def in_trace(inputs: Any) -> bool:
     """Whether JAX is tracing a function around this, or any of the inputs."""
     if name == "tensorflow":
         return False
@@ -222,18 +227,20 @@ def in_trace(inputs):
     return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
 
 
-def variable_scope(model):
+def variable_scope(model: keras.Model) -> AbstractContextManager:
     """Where variables that train with `model` are to be made: TensorFlow's distribution strategy."""
     return model.distribute_strategy.scope() if name == "tensorflow" else contextlib.nullcontext()
 
 
-def random_states(model):
+def random_states(model: keras.Model) -> list[keras.Variable]:
     """The states of the seed generators in `model`, variables that are no weights."""
     weights = {id(weight) for weight in model.weights} | {id(v) for v in model.metrics_variables}
     return [variable for variable in model.variables if id(variable) not in weights]
 
 
-def repeat(count, step, state, sequences=()):
+def repeat(
+    count: int, step: Callable[..., Sequence[Tensor]], state: Sequence[Tensor], sequences: Any = ()
+) -> Sequence[Tensor]:
     """`state = step([s[i] for s in sequences], *state)` for i = 0 ... count - 1, in one compiled loop.
 
     `sequences` may be nested; their tensors are (count, ...). What each step alone reads is best
@@ -260,7 +267,7 @@ def repeat(count, step, state, sequences=()):
     return jax.lax.scan(lambda state, i: (step(i, *state), None), state, sequences, length=count)[0]
 
 
-def put(values, place, part):
+def put(values: Tensor, place: Tensor, part: Tensor) -> Tensor:
     """`values` (n, T, ...) with `part` (n, t, ...) in the places from `place` on, t of them.
 
     Example:

@@ -1,6 +1,7 @@
 """Base distributions: what the latent is drawn from before the flow bends it."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +9,7 @@ from keras import ops
 
 from flowzoo import backend, checks
 from flowzoo.backend import tfd
+from flowzoo.types import BaseLike, Distribution, Seed, Shape, Tensor
 
 STANDARD = {
     "normal": lambda zeros: tfd.Normal(zeros, zeros + 1),
@@ -26,28 +28,28 @@ class Base(keras.layers.Layer):
 
     bounded = False  # whether its density is 0 somewhere
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         self.dimensions = z_shape[-1]
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         raise NotImplementedError
 
-    def log_prob(self, z):
+    def log_prob(self, z: Tensor) -> Tensor:
         """Log-density in nats: (batch, D) -> (batch,)."""
         return self.distribution.log_prob(z)
 
-    def sample(self, n, key):
+    def sample(self, n: int, key: Tensor) -> Tensor:
         """`n` draws by a key of the backend, (n, D)."""
         return self.distribution.sample(n, seed=key)
 
-    def call(self, z):
+    def call(self, z: Tensor) -> Tensor:
         return self.log_prob(z)
 
-    def describe(self):
+    def describe(self) -> str:
         """The base in one line."""
         return type(self).__name__
 
@@ -68,13 +70,13 @@ class Standard(Base):
         -1.8379
     """
 
-    def __init__(self, kinds="normal", **kwargs):
+    def __init__(self, kinds: str | tuple[str, ...] = "normal", **kwargs: Any):
         super().__init__(**kwargs)
         for kind in [kinds] if isinstance(kinds, str) else kinds:
             checks.choice("base", kind, STANDARD)
         self.kinds = kinds if isinstance(kinds, str) else tuple(kinds)
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         super().build(z_shape)
         if not isinstance(self.kinds, str) and len(self.kinds) != self.dimensions:
             raise ValueError(f"base names {len(self.kinds)} distributions for {self.dimensions} dimensions.")
@@ -85,7 +87,7 @@ class Standard(Base):
         }
 
     @property
-    def bounded(self):
+    def bounded(self) -> bool:
         return bool({"uniform", "circle"} & set(self.places))
 
     def _marginals(self):
@@ -96,7 +98,7 @@ class Standard(Base):
         }
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         marginals = self._marginals()
         if len(marginals) == 1:
             return next(iter(marginals.values()))
@@ -105,7 +107,7 @@ class Standard(Base):
             tfd.Blockwise(list(marginals.values())), backend.tfb.Permute(order), name="base"
         )
 
-    def sample(self, n, key):
+    def sample(self, n: int, key: Tensor) -> Tensor:
         if self.kinds == "normal":
             return backend.normal(key, (n, self.dimensions), self.variable_dtype)
         if self.kinds == "logistic":
@@ -116,10 +118,10 @@ class Standard(Base):
             return backend.uniform(key, (n, self.dimensions), self.variable_dtype)
         return super().sample(n, key)
 
-    def describe(self):
+    def describe(self) -> str:
         return self.kinds if isinstance(self.kinds, str) else " and ".join(self.places)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kinds": self.kinds}
 
 
@@ -140,14 +142,14 @@ class StudentT(Base):
         (3, 2)
     """
 
-    def __init__(self, df=5.0, *, learned=True, **kwargs):
+    def __init__(self, df: float = 5.0, *, learned: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         if not df > 0:
             raise ValueError(f"df must be positive; got {df!r}.")
         self.df = df
         self.learned = bool(learned)
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         super().build(z_shape)
         self.log_df = self.add_weight(
             shape=(self.dimensions,),
@@ -158,11 +160,11 @@ class StudentT(Base):
         )
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         df = ops.exp(ops.convert_to_tensor(self.log_df))
         return tfd.Independent(tfd.StudentT(df, ops.zeros_like(df), ops.ones_like(df)), 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "df": self.df, "learned": self.learned}
 
 
@@ -180,12 +182,12 @@ class GaussianMixture(Base):
         (3,)
     """
 
-    def __init__(self, components=10, *, seed=None, **kwargs):
+    def __init__(self, components: int = 10, *, seed: Seed = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.components = checks.positive_integer("components", components)
         self.seed = seed
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         super().build(z_shape)
         shape = (self.components, self.dimensions)
         means = keras.initializers.RandomNormal(stddev=1.0, seed=self.seed)
@@ -197,23 +199,23 @@ class GaussianMixture(Base):
         return self.add_weight(shape=shape, initializer=initializer, autocast=False, name=name)
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         scales = ops.exp(ops.convert_to_tensor(self.log_scales))
         components = tfd.Independent(tfd.Normal(ops.convert_to_tensor(self.means), scales), 1)
         return tfd.MixtureSameFamily(tfd.Categorical(logits=ops.convert_to_tensor(self.logits)), components)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "components": self.components, "seed": self.seed}
 
 
 class Given(Base):
     """A TFP distribution of event shape (D,) that the user made; its parameters are not trained."""
 
-    def __init__(self, distribution, **kwargs):
+    def __init__(self, distribution: Distribution, **kwargs: Any):
         super().__init__(**kwargs)
         self._given = distribution
 
-    def build(self, z_shape):
+    def build(self, z_shape: Shape) -> None:
         super().build(z_shape)
         shape = tuple(self._given.event_shape)
         if shape != (self.dimensions,):
@@ -223,13 +225,13 @@ class Given(Base):
             )
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         return self._given
 
-    def describe(self):
+    def describe(self) -> str:
         return type(self._given).__name__
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         raise ValueError(
             f"A flow over a given TFP distribution, here {type(self._given).__name__}, cannot be saved, for "
             "Keras cannot make that again. Write a flowzoo.base.Base whose `distribution` makes it, register "
@@ -241,7 +243,7 @@ class Given(Base):
 NAMED = {"student_t": StudentT, "mixture": GaussianMixture}
 
 
-def get(base, **kwargs):
+def get(base: BaseLike, **kwargs: Any) -> Any:
     """A `Base` from its name, a tuple of names, its object or config, or a TFP distribution.
 
     `kwargs`, such as dtype, are for one that is made of names or a distribution.
@@ -269,6 +271,6 @@ def get(base, **kwargs):
     )
 
 
-def serialized(base):
+def serialized(base: BaseLike) -> Any:
     """What `get` takes again: names as they are, an object as its config."""
     return base if isinstance(base, (str, tuple)) else keras.saving.serialize_keras_object(base)

@@ -1,11 +1,14 @@
 """Keras callbacks for training flows."""
 
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from flowzoo import checks, plots
+from flowzoo.types import ArrayLike, PathLike, Seed
 
 
 class SampleGrid(keras.callbacks.Callback):
@@ -26,7 +29,16 @@ class SampleGrid(keras.callbacks.Callback):
         'epoch_0001.png'
     """
 
-    def __init__(self, folder, *, n=16, context=None, temperature=1.0, seed=0, tensorboard=False):
+    def __init__(
+        self,
+        folder: PathLike,
+        *,
+        n: int = 16,
+        context: ArrayLike | None = None,
+        temperature: float | Sequence[float] = 1.0,
+        seed: Seed = 0,
+        tensorboard: bool = False,
+    ):
         super().__init__()
         self.folder = pathlib.Path(folder)
         self.n = checks.positive_integer("n", n)
@@ -37,11 +49,11 @@ class SampleGrid(keras.callbacks.Callback):
         if tensorboard:
             self.writer = _summary_writer(self.folder)
 
-    def path(self, epoch):
+    def path(self, epoch: int) -> pathlib.Path:
         """The file of an epoch, counted from 0 as Keras does."""
         return self.folder / f"epoch_{epoch + 1:04d}.png"
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         samples = self.model.sample(self.n, self.context, temperature=self.temperature, seed=self.seed)
         images = ops.convert_to_numpy(samples)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 import functools
 import time
 import types
+from typing import Any
 
 import keras
 import numpy as np
@@ -133,7 +134,7 @@ class Program:
         return not tf.executing_eagerly() or not all(isinstance(w.value, tf.Variable) for w in self.weights)
 
 
-def in_batches(compute, examples, batch_size=None, *, what="examples"):
+def in_batches(compute, examples, batch_size=None, *, what="examples") -> Any:
     """What `compute(start, *examples)` gives for all examples, of which it gets `batch_size` at a time.
 
     Arguments:

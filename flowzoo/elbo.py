@@ -1,6 +1,7 @@
 """The evidence lower bound, and training on it by Keras's own `fit`."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,6 +12,7 @@ from flowzoo.compiled import program
 from flowzoo.likelihoods import likelihood_distribution
 from flowzoo.maximum_likelihood import MaximumLikelihood, weighted
 from flowzoo.metrics import bits_per_dim
+from flowzoo.types import ArrayLike, Distribution, Tensor
 
 
 class EvidenceLowerBound(MaximumLikelihood):
@@ -25,7 +27,7 @@ class EvidenceLowerBound(MaximumLikelihood):
 
     trains_by = "on the ELBO"
 
-    def set_objective(self, free_bits, warmup_steps):
+    def set_objective(self, free_bits: float, warmup_steps: int) -> None:
         if free_bits < 0 or warmup_steps < 0:
             raise ValueError(
                 f"free_bits and warmup_steps must not be negative; got {free_bits} and {warmup_steps}."
@@ -36,7 +38,7 @@ class EvidenceLowerBound(MaximumLikelihood):
             keras.metrics.Mean(name=metric) for metric in ("elbo", "reconstruction", "kl", "bits_per_dim")
         ]
 
-    def build_objective(self):
+    def build_objective(self) -> None:
         self.kl_weight = None
         if self.warmup_steps:
             self.kl_weight = self.add_weight(
@@ -83,7 +85,7 @@ class EvidenceLowerBound(MaximumLikelihood):
             log_scale = ops.convert_to_tensor(log_scale)
         return likelihood_distribution(self.likelihood, location, log_scale)
 
-    def terms(self, x, noise, **call):
+    def terms(self, x: ArrayLike, noise: ArrayLike, **call: Any) -> tuple[Tensor, Tensor]:
         """log p(x | z) and log q(z | x) - log p(z), whose difference is the ELBO, for given noise.
 
         Arguments:
@@ -98,7 +100,7 @@ class EvidenceLowerBound(MaximumLikelihood):
         return reconstruction, log_q - self._log_prior(z, **call)
 
     @property
-    def noise_distribution(self):
+    def noise_distribution(self) -> Distribution:
         """The standard normal distribution of the flat latent's noise, made afresh."""
         zeros = ops.zeros((self.latent_dimensions,), self.variable_dtype)
         return tfd.Independent(tfd.Normal(zeros, zeros + 1), reinterpreted_batch_ndims=1)
@@ -118,7 +120,7 @@ class EvidenceLowerBound(MaximumLikelihood):
 
     # Training.
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: ArrayLike, training: bool = False) -> Tensor:
         """A dict of the ELBO and its two terms, (batch,): "elbo", "reconstruction" and "kl"."""
         x = self._data(self._intake.parts(inputs)[0])
         noise = self._noise(x, self._key(None))
@@ -127,7 +129,14 @@ class EvidenceLowerBound(MaximumLikelihood):
             self.kl_weight.assign(ops.minimum(self.kl_weight + 1.0 / self.warmup_steps, 1.0))
         return {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        y_pred: Any = None,
+        sample_weight: ArrayLike | None = None,
+        training: bool = True,
+    ) -> Tensor:
         terms = (weighted(y_pred[term], sample_weight) for term in ("reconstruction", "kl"))
         reconstruction, kl = (replicas.global_mean(values, 0) for values in terms)
         if training and self.free_bits:
@@ -136,7 +145,9 @@ class EvidenceLowerBound(MaximumLikelihood):
             kl = self.kl_weight * kl
         return self._share(kl - reconstruction)
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: ArrayLike, y: ArrayLike, y_pred: Any, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         values = {**y_pred, "bits_per_dim": bits_per_dim(y_pred["elbo"], self.dimensions)}
         for tracker in self.trackers:
             tracker.update_state(values[tracker.name], sample_weight)

@@ -7,6 +7,7 @@ import tempfile
 import keras
 
 from flowzoo import backend, checks
+from flowzoo.types import PathLike
 
 FORMATS = ("tf_saved_model", "onnx")
 
@@ -15,8 +16,14 @@ class Exported:
     """A part of every model: `export`, of what the model itself offers in `endpoints`."""
 
     def export(
-        self, filepath, format="tf_saved_model", verbose=None, input_signature=None, *, opset_version=None
-    ):
+        self,
+        filepath: PathLike,
+        format: str = "tf_saved_model",
+        verbose: str | int | None = None,
+        input_signature: None = None,
+        *,
+        opset_version: int | None = None,
+    ) -> None:
         """Writes the flow for serving, as a TensorFlow SavedModel or as ONNX, which need no flowzoo.
 
         The SavedModel has four endpoints, each a signature too, for any number of examples:

@@ -2,6 +2,8 @@
 
 import inspect
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -25,6 +27,7 @@ from flowzoo.presets import Presets
 from flowzoo.published import Published
 from flowzoo.support import check_support
 from flowzoo.symbolic import functional
+from flowzoo.types import ArrayLike, BaseLike, Bijector, Distribution, Network, Seed, Shape, Tensor
 
 
 def constructor_arguments(model):
@@ -104,15 +107,15 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
 
     def __init__(
         self,
-        flow_layers,
+        flow_layers: Sequence[keras.layers.Layer],
         *,
-        event_shape,
-        context_shape=None,
-        context_network=None,
-        base="normal",
-        standardize_context=False,
-        name=None,
-        **kwargs,
+        event_shape: int | Sequence[int],
+        context_shape: int | Sequence[int] | None = None,
+        context_network: Network | None = None,
+        base: BaseLike = "normal",
+        standardize_context: bool = False,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         self.event_shape = checks.shape("event_shape", event_shape)
@@ -133,7 +136,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
             self.bits_per_dim_tracker = keras.metrics.Mean(name="bits_per_dim")
         self.build((None, *self.event_shape))
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         """Builds every layer, so that nothing is left to build while `fit` traces."""
         if self.built:
             return
@@ -155,16 +158,16 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         self.built = True
 
     @property
-    def flow_layers(self):
+    def flow_layers(self) -> list[keras.layers.Layer]:
         """The layers of the chain, latent to data."""
         return self.chain.flow_layers
 
     @property
-    def layers(self):
+    def layers(self) -> list[keras.layers.Layer]:
         """The same, for Keras's `summary` and `get_layer`."""
         return [*([] if self.context_network is None else [self.context_network]), *self.flow_layers]
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         """What stands before the context, the layers by place, and the base, for `flowzoo.naming`."""
         of_context = {name: getattr(self, name) for name in ("context_network", "context_statistics")}
         of_context = {name: part for name, part in of_context.items() if part is not None}
@@ -172,17 +175,17 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return of_context | layers | {"base": self.base_layer}
 
     @property
-    def latent_dimensions(self):
+    def latent_dimensions(self) -> int:
         """The length D of the flat latent, which is that of the data."""
         return self.dimensions
 
     @property
-    def is_image_flow(self):
+    def is_image_flow(self) -> bool:
         """Whether the data are integers (pixels), by a Dequantize layer at the data end."""
         return bool(self.flow_layers) and isinstance(self.flow_layers[-1], Dequantize)
 
     @property
-    def data_dtype(self):
+    def data_dtype(self) -> str:
         """The dtype of samples: "uint8" for 8-bit image flows, that of the weights for others."""
         if self.is_image_flow and self.flow_layers[-1].bins * self.flow_layers[-1].step <= 256:
             return "uint8"
@@ -191,7 +194,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
     # One pass each way; the latent is one flat vector. What is marked as a program also runs compiled; one
     # that draws reads no weights, and runs without XLA on TensorFlow, whose random numbers are others.
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: ArrayLike, context: ArrayLike | None = None) -> tuple[Tensor, Tensor]:
         """x = f(z) and log |det dx/dz|: (batch, D) -> (batch, *event_shape), (batch,).
 
         Images are real: the pixel p is the middle of the reals from p - 1/2 to p + 1/2, see `decode`.
@@ -199,7 +202,14 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         """
         return self._forward.run(broadcast("z", z, context))
 
-    def inverse_and_log_det(self, x, context=None, noise=None, *, seed=None):
+    def inverse_and_log_det(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        noise: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+    ) -> tuple[Tensor, Tensor]:
         """z = f^-1(x) and log |det dz/dx|: (batch, *event_shape) -> (batch, D), (batch,).
 
         Arguments:
@@ -299,7 +309,15 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
     # What users call.
 
     @functional
-    def log_prob(self, x, context=None, *, num_importance_samples=None, seed=None, batch_size=None):
+    def log_prob(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        num_importance_samples: int | None = None,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """Log-density of `x` in nats, in the space of the data (pixels for image flows).
 
         For an image flow it is that of the integers made real by one draw of the dequantisation noise, on
@@ -329,7 +347,15 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return self._density(1.0, x, context, num_importance_samples, seed, batch_size)
 
     @functional
-    def bits_per_dim(self, x, context=None, *, num_importance_samples=None, seed=None, batch_size=None):
+    def bits_per_dim(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        num_importance_samples: int | None = None,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """-log_prob(x) / (D ln 2), shape (batch,); for image flows alone (ValueError otherwise)."""
         if not self.is_image_flow:
             raise ValueError(
@@ -371,7 +397,9 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
                 f"{why}. Leave it out."
             )
 
-    def fixed_log_prob(self, x, context=None, noise=None):
+    def fixed_log_prob(
+        self, x: ArrayLike, context: ArrayLike | None = None, noise: ArrayLike | None = None
+    ) -> Tensor:
         """log_prob with the dequantisation noise given, of the shape of `x`, or 1/2; nothing is drawn."""
         x, context = self._examples(x, context)
         if noise is not None:
@@ -380,7 +408,14 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
             noise = 0.5 * ops.ones_like(x)
         return self._log_density.run((x, context, noise))
 
-    def inverse_and_log_dets(self, x, context=None, *, seed=None, batch_size=None):
+    def inverse_and_log_dets(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """The latent (batch, D) and each layer's log-determinant (batch,), from the data end."""
         key = self._noise_key(seed)
 
@@ -389,7 +424,16 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
 
         return in_batches(log_dets, self._examples(x, context), batch_size)
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None, batch_size=None, discrete=True):
+    def sample(
+        self,
+        n: int,
+        context: ArrayLike | None = None,
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: Seed = None,
+        batch_size: int | None = None,
+        discrete: bool = True,
+    ) -> Tensor:
         """Draws `n` examples, (n, *event_shape); uint8 for 8-bit image flows.
 
         Arguments:
@@ -427,7 +471,14 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return in_batches(sample, examples, batch_size, what="samples")
 
     @functional
-    def encode(self, x, context=None, *, seed=None, batch_size=None):
+    def encode(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """The latent of `x`: (batch, *event_shape) -> (batch, D).
 
         Raises: ValueError also for data that no latent gives, see `flowzoo.layers.FlowLayer.outside`; within
@@ -444,7 +495,14 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return in_batches(encode, examples, batch_size)
 
     @functional
-    def decode(self, z, context=None, *, batch_size=None, discrete=True):
+    def decode(
+        self,
+        z: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int | None = None,
+        discrete: bool = True,
+    ) -> Tensor:
         """The data of latent `z`: (batch, D) -> (batch, *event_shape); inverse of `encode`.
 
         Arguments:
@@ -469,7 +527,14 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
     def _decoded(self, z, context, discrete):
         return (self._decode if discrete else self._decode_reals).run((z, context))
 
-    def round_trip_error(self, x, context=None, *, seed=None, batch_size=None):
+    def round_trip_error(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """How far each example is from decode(encode(x)): the largest difference, (batch,).
 
         Exact arithmetic would give 0. That of float32 errs in the seventh digit, and each layer can stretch
@@ -501,12 +566,12 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return self._latents.run((np.zeros((n,), "int8"),), shared)
 
     @property
-    def base_distribution(self):
+    def base_distribution(self) -> Distribution:
         """The distribution of the flat latent, a `tfd.Distribution` made afresh."""
         return self.base_layer.distribution
 
     @property
-    def bijector(self):
+    def bijector(self) -> Bijector:
         """The flow as a `tfb.Bijector`, flat latent to data; held, it follows the flow's weights.
 
         Of an image flow it is the map between latents and real images, `forward_and_log_det` and
@@ -522,7 +587,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         )
 
     @property
-    def distribution(self):
+    def distribution(self) -> Distribution:
         """The flow as a `tfd.TransformedDistribution`; held, it follows the flow's weights.
 
         A conditional flow's takes the context as it is: `flow.distribution.log_prob(x, context=c)`. That
@@ -534,7 +599,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
 
     # Training.
 
-    def initialize(self, x, context=None):
+    def initialize(self, x: ArrayLike, context: ArrayLike | None = None) -> None:
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x, context = (
             None if part is None else ops.convert_to_tensor(part) for part in self._examples(x, context)
@@ -546,16 +611,18 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         replicas.spread(self)
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         """Whether a layer still waits for data to start from."""
         statistics = self.context_statistics
         return self.chain.needs_initialization or (statistics is not None and statistics.needs_initialization)
 
-    def fit_variational(self, target_log_prob_fn, *, steps, **kwargs):
+    def fit_variational(
+        self, target_log_prob_fn: Callable[..., Tensor], *, steps: int, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Fits the flow to an unnormalised density; see `flowzoo.variational.fit_variational`."""
         return variational.fit_variational(self, target_log_prob_fn, steps=steps, **kwargs)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: ArrayLike, training: bool = False) -> Tensor:
         """log_prob of a batch: `inputs` is x, or (x, context) for a conditional flow."""
         x, context, _ = self._intake.parts(inputs)
         x, context = self._examples(x, context)
@@ -564,7 +631,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
             noise = self._noise(x, self._key(None))
         return self._log_density(x, context, noise, training=training)
 
-    def endpoints(self):
+    def endpoints(self) -> dict[str, Any]:
         """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
         x, z, context = data_specs(self, self.dimensions)
         seed = {} if self.chain.noise_shape is None else {"seed": scalar_spec("int64")}
@@ -580,7 +647,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
             "decode": (self.decode, {**z, **context}),
         }
 
-    def onnx_endpoints(self):
+    def onnx_endpoints(self) -> dict[str, Any]:
         """The same for ONNX, which draws nothing by seed: the noise of an image flow is an input."""
         x, z, context = data_specs(self, self.dimensions)
         noise = {}
@@ -659,7 +726,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
 
     # Keras.
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, kept as attributes of the same names, and which layers are frozen."""
         config = constructor_arguments(self)
         if "base" in config:
@@ -671,7 +738,7 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
         return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         config = dict(config)
         frozen = config.pop("frozen", {})
         if "flow_layers" in config:

@@ -4,6 +4,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo.compiled import in_batches, one_each
+from flowzoo.types import ArrayLike, Seed, Tensor
 
 
 class Labels:
@@ -14,7 +15,14 @@ class Labels:
 
     unlabelled = False  # whether the label -1 stands for no class
 
-    def class_log_probs(self, x, *, num_importance_samples=None, seed=None, batch_size=None):
+    def class_log_probs(
+        self,
+        x: ArrayLike,
+        *,
+        num_importance_samples: int | None = None,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """The log-probability of each class given `x`, in nats, all classes being as frequent.
 
             log p(y | x) = log p(x | y) - log sum_k p(x | k)

@@ -1,10 +1,13 @@
 """What a trained flow's latent space is good for."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
 from flowzoo.metrics import png_bits_per_dim
+from flowzoo.types import ArrayLike, Seed, Tensor
 
 
 class LatentSpace:
@@ -30,7 +33,15 @@ class LatentSpace:
             )
         return np.repeat(values, sizes)
 
-    def interpolate(self, a, b, *, steps=8, context=None, seed=None):
+    def interpolate(
+        self,
+        a: ArrayLike,
+        b: ArrayLike,
+        *,
+        steps: int = 8,
+        context: ArrayLike | None = None,
+        seed: Seed = None,
+    ) -> Tensor:
         """Examples on the straight line between the latents of `a` and `b`, from a to b.
 
             x_i = f((1 - t) f^-1(a) + t f^-1(b)),  t = i / (steps - 1)
@@ -51,7 +62,15 @@ class LatentSpace:
         t = np.linspace(0.0, 1.0, steps, dtype="float32")[:, None]
         return self.decode((1 - t) * z[:1] + t * z[1:], context)
 
-    def attribute_direction(self, positive, negative, *, context=None, batch_size=100, seed=None):
+    def attribute_direction(
+        self,
+        positive: ArrayLike,
+        negative: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        batch_size: int = 100,
+        seed: Seed = None,
+    ) -> Tensor:
         """The mean latent of examples with an attribute less that of examples without it, (D,).
 
         References:
@@ -76,7 +95,14 @@ class LatentSpace:
         )
         return with_it - without_it
 
-    def mean_latent(self, examples, *, context=None, batch_size=100, seed=None):
+    def mean_latent(
+        self,
+        examples: ArrayLike,
+        *,
+        context: ArrayLike | None = None,
+        batch_size: int = 100,
+        seed: Seed = None,
+    ) -> Tensor:
         """The mean latent of examples (n, *event_shape), (D,).
 
         The other arguments are those of `attribute_direction`.
@@ -91,14 +117,14 @@ class LatentSpace:
 
     def manipulate(
         self,
-        images,
-        direction,
-        strengths=(-1.0, -0.5, 0.0, 0.5, 1.0),
+        images: ArrayLike,
+        direction: ArrayLike,
+        strengths: Sequence[float] = (-1.0, -0.5, 0.0, 0.5, 1.0),
         *,
-        context=None,
-        seed=None,
-        batch_size=None,
-    ):
+        context: ArrayLike | None = None,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """Examples moved along a direction of the latent space: f(f^-1(x) + strength * direction).
 
         Arguments:
@@ -127,7 +153,7 @@ class Levels(LatentSpace):
     """What the scales of a flow's latent hold, and how strange an example is: a part of `flowzoo.Flow`."""
 
     @property
-    def level_sizes(self):
+    def level_sizes(self) -> list[int]:
         """How many numbers of the latent belong to each scale, the finest first.
 
         They stand in this order in the latent: `encode(x)[:, : level_sizes[0]]` is the finest.
@@ -136,8 +162,15 @@ class Levels(LatentSpace):
         return self.chain.level_sizes
 
     def reconstruct(
-        self, x, context=None, *, resample_levels=(), temperature=1.0, seed=None, batch_size=None
-    ):
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        resample_levels: Sequence[int] = (),
+        temperature: float | Sequence[float] = 1.0,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """Examples with the latents of some levels drawn anew, the others their own.
 
         It shows what each scale holds: with the finest resampled, detail changes; without any,
@@ -163,7 +196,14 @@ class Levels(LatentSpace):
         anew = np.repeat(np.isin(np.arange(len(sizes)), resample_levels), sizes)
         return self.decode(np.where(anew, drawn, z), context, batch_size=batch_size)
 
-    def anomaly_score(self, x, context=None, *, seed=None, batch_size=None):
+    def anomaly_score(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """How unlike the training data each example is, (batch,): the higher, the stranger.
 
         For vectors, -log_prob in nats. The density of images also rises as they get simpler,

@@ -1,6 +1,7 @@
 """Maximum likelihood training by Keras's own `fit`."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +10,7 @@ from flowzoo import backend, checks, replicas, values
 from flowzoo.divergence import watched
 from flowzoo.intake import Intake, first_batches, joined
 from flowzoo.metrics import bits_per_dim
+from flowzoo.types import ArrayLike, Tensor
 
 MOST_EXAMPLES = 1024  # that layers such as ActNorm start from
 MOST_NUMBERS = 2**20  # in these: of images fewer suffice
@@ -25,16 +27,16 @@ class MaximumLikelihood(keras.Model):
 
     def compile(
         self,
-        optimizer="adam",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-    ):
+        optimizer: str | keras.Optimizer = "adam",
+        loss: Any = None,
+        loss_weights: None = None,
+        metrics: None = None,
+        weighted_metrics: None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: str | bool = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
         """Keras's `compile`, without a loss and without metrics, which compare predictions with targets.
 
         `jit_compile="auto"` uses XLA on JAX, on GPUs, and on TensorFlow's CPU for models without
@@ -60,7 +62,7 @@ class MaximumLikelihood(keras.Model):
             auto_scale_loss=auto_scale_loss,
         )
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as it was; Keras leaves a class with a `compile` of its own to do so."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         self._build_optimizer()
@@ -73,23 +75,23 @@ class MaximumLikelihood(keras.Model):
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        x: Any = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: str | int = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> keras.callbacks.History:
         """`keras.Model.fit` by maximum likelihood: loss = -mean(weight * log_prob), in nats per example.
 
         Data are arrays, frames of pandas, lists of rows, a `tf.data.Dataset`, a `keras.utils.PyDataset` or
@@ -125,16 +127,16 @@ class MaximumLikelihood(keras.Model):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: ArrayLike | None = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
         """`keras.Model.evaluate`: the loss, mean(-weight * log_prob) in nats, of data as `fit` takes them."""
         if not kwargs.get("_use_cached_eval_dataset"):  # fit has taken its validation data
             x = self._taken(x, y, sample_weight)
@@ -148,22 +150,42 @@ class MaximumLikelihood(keras.Model):
             **kwargs,
         )
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """`keras.Model.predict`: what calling the model gives, of data as `fit` takes them."""
         return super().predict(self._taken(x), batch_size, verbose, steps, callbacks)
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+    def train_on_batch(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """`keras.Model.train_on_batch`, of one batch as `fit` takes it."""
         batch = self._taken(x, y, sample_weight, class_weight)
         self._initialize_from(batch, None)
         self._build_optimizer()
         return super().train_on_batch(batch, return_dict=return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self,
+        x: Any,
+        y: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """`keras.Model.test_on_batch`, of one batch as `fit` takes it."""
         return super().test_on_batch(self._taken(x, y, sample_weight), return_dict=return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         """`keras.Model.predict_on_batch`, of one batch as `fit` takes it."""
         return super().predict_on_batch(self._taken(x))
 
@@ -216,7 +238,7 @@ class MaximumLikelihood(keras.Model):
         return data
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         """Whether a layer still waits for data to start from."""
         return self.chain.needs_initialization
 
@@ -230,7 +252,7 @@ class MaximumLikelihood(keras.Model):
         return backend.random_key(self.seed_generator if seed is None else seed)
 
     @property
-    def prefers_xla(self):
+    def prefers_xla(self) -> bool:
         """Whether it runs faster compiled by XLA: TensorFlow's own convolutions are the faster on a CPU.
 
         TensorFlow compiles no program whose variables lie on several devices.
@@ -239,25 +261,34 @@ class MaximumLikelihood(keras.Model):
             return False
         return backend.prefers_xla(convolutions=any(len(weight.shape) == 4 for weight in self.weights))
 
-    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: ArrayLike | None = None,
+        y_pred: Any = None,
+        sample_weight: ArrayLike | None = None,
+        training: bool = True,
+    ) -> Tensor:
         return self._share(replicas.global_mean(weighted(-y_pred, sample_weight), 0))
 
     def _share(self, loss):
         """A replica's share of `loss` and the regularizers: Keras adds up the gradients of all replicas."""
         return sum(self.losses, start=loss) / replicas.count()
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Any, y: ArrayLike, y_pred: Any, sample_weight: ArrayLike | None = None
+    ) -> dict[str, Any]:
         if self.is_image_flow:
             self.bits_per_dim_tracker.update_state(bits_per_dim(y_pred, self.dimensions), sample_weight)
         return super().compute_metrics(x, y, None, sample_weight)
 
-    def train_step(self, *state_and_data):
+    def train_step(self, *state_and_data: Any) -> Any:
         return replicas.reducible(super().train_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
-    def test_step(self, *state_and_data):
+    def test_step(self, *state_and_data: Any) -> Any:
         return replicas.reducible(super().test_step(*state_and_data[:-1], self._packed(state_and_data[-1])))
 
-    def predict_step(self, *state_and_data):
+    def predict_step(self, *state_and_data: Any) -> Any:
         return super().predict_step(*state_and_data[:-1], self._packed(state_and_data[-1]))
 
     def _packed(self, data):

@@ -3,14 +3,16 @@
 import io
 import math
 
+import keras
 import numpy as np
 from keras import ops
 from PIL import Image
 
 from flowzoo.layers.preprocessing import Logit, Rescale
+from flowzoo.types import ArrayLike, Seed, Tensor
 
 
-def bits_per_dim(log_prob, dimensions):
+def bits_per_dim(log_prob: ArrayLike, dimensions: int) -> Tensor:
     """-log_prob / (dimensions * ln 2): nats per example to bits for each dimension.
 
     Arguments:
@@ -28,7 +30,9 @@ def bits_per_dim(log_prob, dimensions):
     return -log_prob / (dimensions * math.log(2.0))
 
 
-def log_likelihoods(flow, x, context=None, *, seed=None):
+def log_likelihoods(
+    flow: keras.Model, x: ArrayLike, context: ArrayLike | None = None, *, seed: Seed = None
+) -> dict[str, Tensor]:
     """Log-density of images in every space that papers report, from one pass.
 
     Papers give nats in different spaces, apart by the log-determinant of the preprocessing:
@@ -55,7 +59,7 @@ def log_likelihoods(flow, x, context=None, *, seed=None):
     return found
 
 
-def png_bits_per_dim(images):
+def png_bits_per_dim(images: ArrayLike) -> np.ndarray:
     """The size of each image as a PNG file, in bits per number: (n, H, W, 1 or 3) -> (n,).
 
     An image of three equal channels is written in shades of grey, since a PNG file in colours does not
@@ -78,7 +82,7 @@ def png_bits_per_dim(images):
     return 8 * np.array(sizes) / images[0].size
 
 
-def psnr(images, reconstructions):
+def psnr(images: ArrayLike, reconstructions: ArrayLike) -> np.ndarray:
     """Peak signal-to-noise ratio, 10 log10(255^2 / mean squared error), in dB: (n, ...) twice -> (n,).
 
     Arguments:

@@ -3,7 +3,10 @@
 import csv
 import math
 import os
+from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 from matplotlib.figure import Figure
@@ -11,9 +14,10 @@ from matplotlib.figure import Figure
 from flowzoo.datasets.toy import midpoint_grid
 from flowzoo.table_plots import pairs as pairs
 from flowzoo.table_plots import ranks as ranks
+from flowzoo.types import ArrayLike, PathLike, Seed
 
 
-def tile_images(images, *, columns=None, padding=2):
+def tile_images(images: ArrayLike, *, columns: int | None = None, padding: int = 2) -> np.ndarray:
     """Images side by side in one white-bordered array (H', W', 3).
 
     `images` are (n, H, W, 1 or 3), uint8 or floats in [0, 1].
@@ -34,7 +38,9 @@ def tile_images(images, *, columns=None, padding=2):
     return canvas
 
 
-def image_grid(images, *, columns=None, path=None, scale=2):
+def image_grid(
+    images: ArrayLike, *, columns: int | None = None, path: PathLike | None = None, scale: float = 2
+) -> Any:
     """A grid of images, shown by matplotlib or written to `path` with square pixels.
 
     Arguments:
@@ -54,7 +60,9 @@ def image_grid(images, *, columns=None, path=None, scale=2):
     return figure
 
 
-def grid_log_prob(flow, *, limit, resolution, context=None):
+def grid_log_prob(
+    flow: keras.Model, *, limit: float, resolution: int, context: ArrayLike | None = None
+) -> Any:
     """The log-density of a flow on the plane, at the midpoints of a grid: (resolution, resolution)."""
     points, _ = midpoint_grid(limit, resolution)
     if context is not None:
@@ -63,7 +71,15 @@ def grid_log_prob(flow, *, limit, resolution, context=None):
     return log_prob.reshape(resolution, resolution)
 
 
-def density(flow, *, limit=4.0, resolution=200, context=None, samples=None, axes=None):
+def density(
+    flow: keras.Model,
+    *,
+    limit: float = 4.0,
+    resolution: int = 200,
+    context: ArrayLike | None = None,
+    samples: ArrayLike | None = None,
+    axes: Any = None,
+) -> Any:
     """The density of a flow on the plane as a heat map, with `samples` (n, 2) as dots if given.
 
     Returns: the matplotlib axes.
@@ -82,7 +98,9 @@ def density(flow, *, limit=4.0, resolution=200, context=None, samples=None, axes
     return axes
 
 
-def samples(flow, drawn, path, *, columns=None, scale=2):
+def samples(
+    flow: keras.Model, drawn: ArrayLike, path: PathLike, *, columns: int | None = None, scale: float = 2
+) -> Any:
     """Writes a PNG of samples: a grid of images, or points over the density of a flow on the plane.
 
     Arguments:
@@ -109,8 +127,14 @@ def samples(flow, drawn, path, *, columns=None, scale=2):
 
 
 def temperature_ladder(
-    flow, temperatures=(0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0), *, n=8, context=None, seed=None, path=None
-):
+    flow: keras.Model,
+    temperatures: Sequence[float] = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0),
+    *,
+    n: int = 8,
+    context: ArrayLike | None = None,
+    seed: Seed = None,
+    path: PathLike | None = None,
+) -> Any:
     """Samples of an image flow, one row a temperature, from the same latents in every row.
 
     Arguments:
@@ -125,7 +149,16 @@ def temperature_ladder(
     return image_grid(ops.concatenate(rows), columns=n, path=path)
 
 
-def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=None, path=None):
+def interpolation_strips(
+    flow: keras.Model,
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    steps: int = 8,
+    context: ArrayLike | None = None,
+    seed: Seed = None,
+    path: PathLike | None = None,
+) -> Any:
     """`flow.interpolate` between images, one row for each pair of `a` and `b`, (n, H, W, C) each."""
     rows = [
         flow.interpolate(*pair, steps=steps, context=context, seed=seed) for pair in zip(a, b, strict=True)
@@ -134,14 +167,23 @@ def interpolation_strips(flow, a, b, *, steps=8, context=None, seed=None, path=N
 
 
 def attribute_sweep(
-    flow, images, direction, strengths=(-1.0, -0.5, 0.0, 0.5, 1.0), *, context=None, seed=None, path=None
-):
+    flow: keras.Model,
+    images: ArrayLike,
+    direction: ArrayLike,
+    strengths: Sequence[float] = (-1.0, -0.5, 0.0, 0.5, 1.0),
+    *,
+    context: ArrayLike | None = None,
+    seed: Seed = None,
+    path: PathLike | None = None,
+) -> Any:
     """`flow.manipulate`, one row an image, its strengths from left to right."""
     found = flow.manipulate(images, direction, strengths, context=context, seed=seed)
     return image_grid(ops.reshape(found, (-1, *flow.event_shape)), columns=len(strengths), path=path)
 
 
-def reconstructions(vae, images, *, columns=8, path=None):
+def reconstructions(
+    vae: keras.Model, images: ArrayLike, *, columns: int = 8, path: PathLike | None = None
+) -> Any:
     """Images and, below each row of them, what a `flowzoo.FlowVAE` makes of them.
 
     Arguments:
@@ -155,7 +197,9 @@ def reconstructions(vae, images, *, columns=8, path=None):
     return image_grid(pairs, columns=columns, path=path)
 
 
-def training_curve(history, *, metric="loss", axes=None, path=None):
+def training_curve(
+    history: Any, *, metric: str = "loss", axes: Any = None, path: PathLike | None = None
+) -> Any:
     """A metric of training and validation over the epochs.
 
     Arguments:

@@ -1,10 +1,14 @@
 """What the zoo asks of a model: how it is measured, fingerprinted, sized, and told of on its card."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
 from flowzoo.metrics import bits_per_dim, log_likelihoods, psnr
+from flowzoo.types import ArrayLike, Seed
 
 FINGERPRINTED = 8  # inputs
 
@@ -15,7 +19,16 @@ class Published:
     classes = None  # how many, of a model whose context is a label
     context_network = None
 
-    def measure(self, x, context=None, *, importance_samples=None, seed=None, batch_size=500, progress=None):
+    def measure(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        importance_samples: int | None = None,
+        seed: Seed = None,
+        batch_size: int = 500,
+        progress: Callable[[int], Any] | None = None,
+    ) -> dict[str, Any]:
         """Mean log-likelihood of examples; of images in every space that papers report, and bits/dim.
 
         Arguments:
@@ -58,7 +71,7 @@ class Published:
             means = {"importance_samples": importance_samples, **means}
         return {"examples": len(x), **means}
 
-    def fingerprint(self):
+    def fingerprint(self) -> list[float]:
         """The log-densities of eight fixed inputs, in nats: a list of 8 numbers, alike on every backend.
 
         Example:
@@ -68,7 +81,7 @@ class Published:
         values = self.fixed_log_prob(*self.fixed_inputs())
         return [float(value) for value in ops.convert_to_numpy(values)]
 
-    def fixed_inputs(self):
+    def fixed_inputs(self) -> tuple[Any, ...]:
         """What the fingerprint is of: eight examples, their context or None, and the noise or None.
 
         Images are bright spots of integers. Their noise, numbers of Uniform[0, 1), is given, since the
@@ -95,7 +108,7 @@ class Published:
         return random.normal(size=shape).astype("float32")
 
     @staticmethod
-    def card_use(facts):
+    def card_use(facts: dict[str, Any]) -> str:
         """Lines of Python for the card: how `flow`, once loaded, draws examples and gives their density.
 
         Arguments:
@@ -117,7 +130,7 @@ class Published:
         return f"x = flow.sample(16{one}, seed=0)\nnats = flow.log_prob(x{several})"
 
     @staticmethod
-    def card_measured(facts):
+    def card_measured(facts: dict[str, Any]) -> str:
         """A phrase for the card: on what, and with what, its figures were measured.
 
         Arguments:
@@ -139,7 +152,16 @@ class Published:
 class PublishedVAE(Published):
     """The same of a `flowzoo.FlowVAE`."""
 
-    def measure(self, x, context=None, *, importance_samples=1000, seed=None, batch_size=100, progress=None):
+    def measure(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        importance_samples: int = 1000,
+        seed: Seed = None,
+        batch_size: int = 100,
+        progress: Callable[[int], Any] | None = None,
+    ) -> dict[str, Any]:
         """Mean ELBO and importance-weighted log-likelihood of examples, and how well pixels come back.
 
         Arguments:
@@ -170,12 +192,12 @@ class PublishedVAE(Published):
             found["bits_per_dim"] = bits_per_dim(means["log_likelihood"], self.dimensions)
         return found
 
-    def fingerprint(self):
+    def fingerprint(self) -> list[float]:
         """The ELBOs of eight fixed inputs, in nats: a list of 8 numbers, alike on every backend."""
         given = map(ops.convert_to_tensor, self.fixed_inputs())
         return [float(value) for value in ops.convert_to_numpy(self.fixed_elbo(*given))]
 
-    def fixed_inputs(self):
+    def fixed_inputs(self) -> tuple[Any, ...]:
         """What the fingerprint is of: eight images, and the standard normal noise of their latents."""
         random = np.random.RandomState(0)
         spots = bright_spots(self.event_shape, random)
@@ -184,7 +206,7 @@ class PublishedVAE(Published):
         return x.astype("float32"), noise.astype("float32")
 
     @staticmethod
-    def card_use(facts):
+    def card_use(facts: dict[str, Any]) -> str:
         lines = ["images = flow.sample(16, seed=0)"]
         if facts.get("data", {}).get("binarize"):
             lines.append("images = flowzoo.datasets.binarize(pixels, seed=0)")
@@ -192,7 +214,7 @@ class PublishedVAE(Published):
         return "\n".join(lines)
 
     @staticmethod
-    def card_measured(facts):
+    def card_measured(facts: dict[str, Any]) -> str:
         metrics, data = facts["metrics"], facts["data"]
         binary = ", each pixel made 1 with probability pixel / 255 by one draw, seed 0"
         return (

@@ -1,15 +1,26 @@
 """Pictures of tables: pairs of columns in data and samples, and ranks beside those of a calibrated model."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from flowzoo.types import ArrayLike, Seed
 
 COLOURS = {"data": "tab:blue", "samples": "tab:orange"}
 MOST_POINTS = 2000  # of a panel
 LONGEST_LABEL = 14  # characters
 
 
-def pairs(table, frame, *, columns=None, given=None, seed=None):
+def pairs(
+    table: Any,
+    frame: ArrayLike,
+    *,
+    columns: Sequence[str] | None = None,
+    given: ArrayLike | None = None,
+    seed: Seed = None,
+) -> Any:
     """Data and samples of a table in a grid: each column on the diagonal, each two of them off it.
 
     Below the diagonal are rows of the data, above it as many samples. Numbers are points, categories and
@@ -69,7 +80,14 @@ def pairs(table, frame, *, columns=None, given=None, seed=None):
     return figure
 
 
-def ranks(table, frame, *, columns=None, bins=None, seed=None):
+def ranks(
+    table: Any,
+    frame: ArrayLike,
+    *,
+    columns: Sequence[str] | None = None,
+    bins: int | None = None,
+    seed: Seed = None,
+) -> Any:
     """Histograms of the ranks of rows among what the table expects of them, a panel a column.
 
     Where the table is right, ranks are uniform, and a bar lies within the grey band 95 times of 100. Bars

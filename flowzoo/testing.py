@@ -1,14 +1,25 @@
 """What flowzoo's own tests ask of a flow layer, for layers of your own."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo import backend
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import ArrayLike, Tensor
 
 
-def check_flow_layer(layer, x, *, context=None, atol=1e-4, without_gradient=()):
+def check_flow_layer(
+    layer: keras.layers.Layer,
+    x: ArrayLike,
+    *,
+    context: ArrayLike | None = None,
+    atol: float = 1e-4,
+    without_gradient: Sequence[str] = (),
+) -> None:
     """Checks that a flow layer is invertible, that its log-determinants are right, and that it trains.
 
     The layer is built for `x` unless it is built, and its weights are moved by `perturb`, since a start at
@@ -99,7 +110,9 @@ def _training_loss(layer, x, context):
     return ops.mean(ops.sum(ops.square(ops.reshape(z, (x.shape[0], -1))), axis=1) - log_det)
 
 
-def check_gradients(weights, loss, *, without_gradient=()):
+def check_gradients(
+    weights: Sequence[keras.Variable], loss: Any, *, without_gradient: Sequence[str] = ()
+) -> None:
     """Checks that every weight gets a gradient of `loss()`, which is finite and not 0 everywhere.
 
     Arguments:
@@ -167,7 +180,7 @@ def _check_compiled(layer, x, context, atol):
         _close(found, expected, atol, f"{type(layer).__name__} compiled by XLA gives other numbers")
 
 
-def perturb(module, *, seed=0, scale=0.5):
+def perturb(module: keras.layers.Layer, *, seed: int = 0, scale: float = 0.5) -> None:
     """Moves every float weight of a Keras layer or model at random, so that nothing is at its start.
 
     A kernel moves by normal numbers of standard deviation scale / sqrt(fan-in). A weight whose name ends
@@ -198,7 +211,7 @@ def perturb(module, *, seed=0, scale=0.5):
         weight.assign(weight + ops.cast(kick, weight.dtype))
 
 
-def jacobian_log_det(function, x):
+def jacobian_log_det(function: Callable[..., Tensor], x: ArrayLike) -> np.ndarray:
     """log |det J| in nats of a function of examples, each by itself, J by automatic differentiation.
 
     Arguments:
@@ -239,7 +252,7 @@ def jacobian_log_det(function, x):
     return np.linalg.slogdet(matrices)[1]
 
 
-def gradients(weights, loss):
+def gradients(weights: Sequence[keras.Variable], loss: Any) -> list[Tensor | None]:
     """The gradients of `loss()` with regard to Keras variables, as arrays, or None where there is none."""
     if backend.name == "jax":
         import jax

@@ -1,6 +1,8 @@
 """Variational autoencoders whose posterior and prior may be flows."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -18,6 +20,7 @@ from flowzoo.metrics import bits_per_dim
 from flowzoo.presets import Presets
 from flowzoo.published import PublishedVAE
 from flowzoo.symbolic import functional
+from flowzoo.types import ArrayLike, Network, Seed, Shape, Tensor
 
 DECODINGS = 2000  # how many latents log_prob decodes at a time
 
@@ -85,20 +88,20 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
 
     def __init__(
         self,
-        encoder,
-        decoder,
-        posterior_flow=None,
-        prior_flow=None,
-        likelihood="bernoulli",
+        encoder: Network,
+        decoder: Network,
+        posterior_flow: keras.layers.Layer | None = None,
+        prior_flow: keras.layers.Layer | None = None,
+        likelihood: str = "bernoulli",
         *,
-        event_shape=None,
-        likelihood_scale=1.0,
-        posterior_scale=1.0,
-        learned_scales=True,
-        free_bits=0.0,
-        warmup_steps=0,
-        name=None,
-        **kwargs,
+        event_shape: int | Sequence[int] | None = None,
+        likelihood_scale: float = 1.0,
+        posterior_scale: float = 1.0,
+        learned_scales: bool = True,
+        free_bits: float = 0.0,
+        warmup_steps: int = 0,
+        name: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)
         for role, network in (("encoder", encoder), ("decoder", decoder)):
@@ -119,7 +122,7 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         self.set_objective(free_bits, warmup_steps)
         self.build((None, *self.event_shape))
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         """Builds both networks, and finds the latent's shape."""
         if self.built:
             return
@@ -188,12 +191,12 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
             )
 
     @property
-    def is_image_flow(self):
+    def is_image_flow(self) -> bool:
         """Whether the data are pixels 0 ... 255, so that samples are uint8."""
         return self.likelihood == "discretized_logistic"
 
     @property
-    def data_dtype(self):
+    def data_dtype(self) -> str:
         """The dtype of pixels, "uint8", or of other data, that of the weights."""
         return "uint8" if self.is_image_flow else self.variable_dtype
 
@@ -245,7 +248,14 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
     # What users call.
 
     @functional
-    def elbo(self, x, context=None, *, seed=None, batch_size=None):
+    def elbo(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """The evidence lower bound of one draw of z for each example, (batch,), in nats.
 
         Arguments:
@@ -262,13 +272,21 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
 
         return in_batches(elbo, (self._data(x),), batch_size)
 
-    def fixed_elbo(self, x, noise):
+    def fixed_elbo(self, x: ArrayLike, noise: ArrayLike) -> Tensor:
         """The ELBO, (batch,), with the noise of the latent given, as `terms` takes it."""
         noise = checks.batch("noise", noise, (self.latent_dimensions,), self.variable_dtype)
         return self._elbo.run((self._data(x), noise))
 
     @functional
-    def log_prob(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def log_prob(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        num_importance_samples: int = 1000,
+        seed: Seed = None,
+        batch_size: int = DECODINGS,
+    ) -> Tensor:
         """The importance-weighted estimate of log p(x), (batch,), in nats.
 
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
@@ -307,14 +325,31 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
             total = self._log_weights.run((x, total, noise, *posterior), (used, among))
         return total
 
-    def bits_per_dim(self, x, context=None, *, num_importance_samples=1000, seed=None, batch_size=DECODINGS):
+    def bits_per_dim(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        num_importance_samples: int = 1000,
+        seed: Seed = None,
+        batch_size: int = DECODINGS,
+    ) -> Tensor:
         """-log_prob / (D ln 2), (batch,), by the importance-weighted estimate."""
         log_prob = self.log_prob(
             x, context, num_importance_samples=num_importance_samples, seed=seed, batch_size=batch_size
         )
         return bits_per_dim(log_prob, self.dimensions)
 
-    def sample(self, n, context=None, *, temperature=1.0, mean=True, seed=None, batch_size=None):
+    def sample(
+        self,
+        n: int,
+        context: ArrayLike | None = None,
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        mean: bool = True,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """Draws `n` examples, (n, *event_shape): z from the prior, then the mean of p(x | z).
 
         Arguments:
@@ -345,7 +380,15 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         return in_batches(sample, (np.zeros((n,), "int8"),), batch_size, what="samples")
 
     @functional
-    def encode(self, x, context=None, *, mean=True, seed=None, batch_size=None):
+    def encode(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        mean: bool = True,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """A latent of `x`, (batch, D): that of the posterior's central noise 0, or a draw.
 
         Arguments:
@@ -365,7 +408,14 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         return in_batches(encode, (self._data(x),), batch_size)
 
     @functional
-    def decode(self, z, context=None, *, batch_size=None, discrete=True):
+    def decode(
+        self,
+        z: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int | None = None,
+        discrete: bool = True,
+    ) -> Tensor:
         """The mean of p(x | z): (batch, D) -> (batch, *event_shape); uint8 for pixels.
 
         `discrete=False` gives pixels before they are rounded, which have a gradient with respect to `z`.
@@ -375,13 +425,21 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         decode = self._decode if discrete else self._decode_reals
         return in_batches(lambda _, z: decode.run((z,)), (z,), batch_size)
 
-    def reconstruct(self, x, context=None, *, mean=True, seed=None, batch_size=None):
+    def reconstruct(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        mean: bool = True,
+        seed: Seed = None,
+        batch_size: int | None = None,
+    ) -> Tensor:
         """What the decoder makes of the latents of `x`: decode(encode(x)), of the shape of `x`."""
         z = self.encode(x, context, mean=mean, seed=seed, batch_size=batch_size)
         return self.decode(z, batch_size=batch_size)
 
     @property
-    def level_sizes(self):
+    def level_sizes(self) -> list[int]:
         """How many numbers the latent has, as a list of one level."""
         return [self.latent_dimensions]
 
@@ -389,7 +447,7 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         if context is not None:
             raise ValueError(f"{self.name} takes no context.")
 
-    def endpoints(self):
+    def endpoints(self) -> dict[str, Any]:
         """What `export` writes: name -> (function, its inputs by name, as `keras.InputSpec`)."""
         x, z, _ = data_specs(self, self.latent_dimensions)
 
@@ -408,12 +466,12 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
     # Training.
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         """Whether a layer of a flow still waits for data to start from."""
         flows = [flow for flow in (self.posterior_flow, self.prior_flow) if flow is not None]
         return any(flow.needs_initialization for flow in flows)
 
-    def initialize(self, x):
+    def initialize(self, x: ArrayLike) -> None:
         """Starts layers such as ActNorm from one batch of data; `fit` does it by itself."""
         x = ops.convert_to_tensor(self._data(x))
         posterior = self._posterior(x)
@@ -428,7 +486,7 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
             z, _ = self._latent(posterior, noise)
             self.prior_flow.initialize(ops.reshape(z, (-1, *self.latent_shape)))
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         """The networks and flows by their roles, as `flowzoo.naming` asks for them."""
         roles = ("encoder", "decoder", "posterior_flow", "prior_flow")
         return {role: getattr(self, role) for role in roles if getattr(self, role) is not None}
@@ -459,7 +517,7 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
 
     # Keras.
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, networks and flows as Keras serializes them, and what is frozen."""
         config = {
             name: keras.saving.serialize_keras_object(value)
@@ -470,7 +528,7 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
         return {**super().get_config(), **config, **frozen_config(self)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         config = dict(config)
         frozen = config.pop("frozen", {})
         arguments = {

@@ -537,7 +537,10 @@ def test_a_port_that_is_taken_is_told_of(running):
 
 
 def test_the_server_starts_without_keras():
-    code = (
-        "import sys, flowzoo.explore; print([n for n in ('keras', 'tensorflow', 'jax') if n in sys.modules])"
-    )
+    code = """
+import sys
+sys.argv = ["flowzoo", "explore"]
+import flowzoo.explore
+print([name for name in ("keras", "tensorflow", "jax") if name in sys.modules])
+"""
     assert run_python(code).strip() == "[]"

@@ -1,10 +1,13 @@
 """Batches of arrays in memory, whose order depends on seed and epoch alone."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from flowzoo import checks
 from flowzoo.datasets.binarize import binarize as draw_binary
+from flowzoo.types import ArrayLike, Seed
 
 
 class Batches(keras.utils.PyDataset):
@@ -24,7 +27,17 @@ class Batches(keras.utils.PyDataset):
         (3, (2, 2))
     """
 
-    def __init__(self, x, context=None, *, batch_size=64, shuffle=True, seed=0, epoch=0, **kwargs):
+    def __init__(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: Seed = 0,
+        epoch: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.x = np.asarray(x)
         if self.x.ndim == 0 or len(self.x) == 0:
@@ -45,7 +58,7 @@ class Batches(keras.utils.PyDataset):
         """Draws what is random in this epoch."""
         self.order = rng.permutation(len(self.x)) if self.shuffle else np.arange(len(self.x))
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self.epoch += 1
         self._start_epoch()
 
@@ -78,7 +91,15 @@ class ImageBatches(Batches):
         (3, (2, 4, 4, 3))
     """
 
-    def __init__(self, images, labels=None, *, flip=False, binarize=False, **kwargs):
+    def __init__(
+        self,
+        images: ArrayLike,
+        labels: ArrayLike | None = None,
+        *,
+        flip: bool = False,
+        binarize: bool = False,
+        **kwargs: Any,
+    ):
         if np.ndim(images) != 4 or len(images) == 0:
             raise ValueError(f"images must have shape (n, H, W, C), n > 0; got {np.shape(images)}.")
         self.flip = flip

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from flowzoo.types import ArrayLike, Seed
 
-def binarize(images, *, seed=0):
+
+def binarize(images: ArrayLike, *, seed: Seed = 0) -> np.ndarray:
     """Each pixel 1 with probability pixel / 255, else 0: one draw, fixed by the seed.
 
     Drawn anew in every epoch, as by `ImageBatches(images, binarize=True)`, this is the dynamically

@@ -1,12 +1,14 @@
 """Image data sets: through TensorFlow Datasets, from a folder, or from arrays."""
 
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
 
 from flowzoo import checks
 from flowzoo.datasets.batches import ImageBatches
+from flowzoo.types import PathLike, Seed
 
 CELEBA_CROP = (35, 15, 148, 148)  # top, left, height, width of 218 x 178: the central square
 FLIPPED = ("celeb_a", "cifar10")
@@ -14,18 +16,18 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
 
 def load(
-    name,
-    split="train",
+    name: str,
+    split: str = "train",
     *,
-    batch_size=64,
-    size=64,
-    labels=None,
-    shuffle=None,
-    flip=None,
-    binarize=False,
-    data_dir=None,
-    seed=None,
-):
+    batch_size: int = 64,
+    size: int = 64,
+    labels: bool | str | None = None,
+    shuffle: bool | None = None,
+    flip: bool | None = None,
+    binarize: bool = False,
+    data_dir: str | None = None,
+    seed: Seed = None,
+) -> Any:
     """A TFDS image data set, cached, shuffled, batched and prefetched, ready for `fit`.
 
     CelebA is cut to its central 148 x 148 pixels and resized with antialiasing to `size`; other
@@ -93,7 +95,9 @@ def _binarized(data, seed):
     )
 
 
-def load_arrays(name, split, *, size=64, labels=True, data_dir=None):
+def load_arrays(
+    name: str, split: str, *, size: int = 64, labels: bool | str | None = True, data_dir: str | None = None
+) -> Any:
     """A TFDS image data set in memory, as `load` gives it, in the order it is stored.
 
     Arguments: those of `load`.
@@ -172,7 +176,16 @@ def _by_hand(name, folder):
     )
 
 
-def from_directory(folder, *, size=64, channels=3, batch_size=64, shuffle=True, flip=False, seed=0):
+def from_directory(
+    folder: PathLike,
+    *,
+    size: int = 64,
+    channels: int = 3,
+    batch_size: int = 64,
+    shuffle: bool = True,
+    flip: bool = False,
+    seed: Seed = 0,
+) -> Any:
     """All images of a folder and its subfolders, as `ImageBatches` in memory.
 
     Each image is cut to its central square and resized with antialiasing.

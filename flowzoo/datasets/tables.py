@@ -10,10 +10,12 @@ import pathlib
 import tarfile
 import typing
 import warnings
+from typing import Any
 
 import numpy as np
 
 from flowzoo import fetching
+from flowzoo.types import PathLike
 
 ADDRESS = "https://zenodo.org/records/1161203/files/data.tar.gz"
 KNOWN_HASH = "md5:9b9c9b0375315ad270eba4ce80c093ab"
@@ -30,7 +32,7 @@ class Splits(typing.NamedTuple):
     test: np.ndarray
 
 
-def load(name):
+def load(name: str) -> Any:
     """One of the tables that come with scikit-learn, as a data frame.
 
     Arguments:
@@ -62,7 +64,7 @@ def load(name):
     return frame
 
 
-def load_splits(name, path=None):
+def load_splits(name: str, path: PathLike | None = None) -> Splits:
     """One of the five standard tables, prepared and split as they were published.
 
     Arguments:

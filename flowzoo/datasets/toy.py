@@ -5,28 +5,30 @@ import math
 
 import numpy as np
 
+from flowzoo.types import ArrayLike, Seed
+
 
 class ToyDensity:
     """A density on the plane inside the square [-limit, limit] x [-limit, limit]."""
 
     limit = 4.0
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         """`n` points, float32 array (n, 2)."""
         raise NotImplementedError
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         """Log-density in nats of points (batch, 2), an array (batch,)."""
         raise NotImplementedError
 
-    def entropy(self, *, resolution=400):
+    def entropy(self, *, resolution: int = 400) -> float:
         """-E[log p] in nats, by the midpoint rule on a grid of `resolution` squared points."""
         points, area = midpoint_grid(self.limit, resolution)
         log_prob = self.log_prob(points)
         return float(-np.sum(np.exp(log_prob) * np.where(log_prob > -700, log_prob, 0.0)) * area)
 
 
-def midpoint_grid(limit, resolution):
+def midpoint_grid(limit: float, resolution: int) -> tuple[np.ndarray, float]:
     """Midpoints of a square grid over [-limit, limit]^2, (resolution^2, 2), and a cell's area."""
     step = 2 * limit / resolution
     axis = -limit + step * (np.arange(resolution) + 0.5)
@@ -54,13 +56,13 @@ class TwoMoons(ToyDensity):
         upper = np.stack([np.cos(angles) - 0.5, np.sin(angles) - 0.25], axis=-1)
         return self.radius * np.stack([upper, -upper])
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         arcs = self._arcs(rng.uniform(0, math.pi, n))
         points = arcs[rng.integers(0, 2, n), np.arange(n)]
         return (points + self.noise * rng.normal(size=(n, 2))).astype("float32")
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         # The mixture over the arc, by the midpoint rule; its step is well under the noise.
         count = max(64, math.ceil(4 * math.pi * self.radius / self.noise))
         means = self._arcs(math.pi * (np.arange(count) + 0.5) / count).reshape(-1, 2)
@@ -84,12 +86,12 @@ class EightGaussians(ToyDensity):
         angles = 2 * math.pi * np.arange(8) / 8
         return self.radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         points = self._means()[rng.integers(0, 8, n)]
         return (points + self.noise * rng.normal(size=(n, 2))).astype("float32")
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         return _mixture_log_prob(x, self._means(), self.noise)
 
 
@@ -105,13 +107,13 @@ class Checkerboard(ToyDensity):
 
     limit = 2.5
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         row = rng.integers(0, 4, n)
         column = 2 * rng.integers(0, 2, n) + row % 2
         return (np.stack([column, row], axis=-1) - 2 + rng.uniform(size=(n, 2))).astype("float32")
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         column, row = np.floor(np.asarray(x, "float64") + 2).T
         inside = (column >= 0) & (column < 4) & (row >= 0) & (row < 4) & ((column + row) % 2 == 0)
         return np.where(inside, -math.log(8), -np.inf)
@@ -140,11 +142,11 @@ class Spiral(ToyDensity):
         angle = 2 * math.pi * self.turns * part
         return self.radius * part[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         return (self._curve(rng.uniform(size=n)) + self.noise * rng.normal(size=(n, 2))).astype("float32")
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         # The mixture over the curve, by the midpoint rule; its step is well under the noise.
         length = self.radius * math.pi * self.turns
         count = max(64, math.ceil(8 * length / self.noise))
@@ -164,7 +166,7 @@ class Rings(ToyDensity):
     noise: float = 0.1
     radii: tuple = (0.6, 1.4, 2.2)
 
-    def sample(self, n, *, seed=None):
+    def sample(self, n: int, *, seed: Seed = None) -> np.ndarray:
         rng = np.random.default_rng(seed)
         angle, radius = rng.uniform(0, 2 * math.pi, n), rng.choice(self.radii, n)
         points = self._circle(radius[:, None], angle)
@@ -174,7 +176,7 @@ class Rings(ToyDensity):
         """Points of a circle at `angles`, (n, 2)."""
         return radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
-    def log_prob(self, x):
+    def log_prob(self, x: ArrayLike) -> np.ndarray:
         # The mixture over each circle, by the midpoint rule; its step is well under the noise.
         count = max(64, math.ceil(8 * math.pi * max(self.radii) / self.noise))
         angles = 2 * math.pi * (np.arange(count) + 0.5) / count

@@ -1,5 +1,8 @@
 """Masked autoregressive layers."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +11,7 @@ from flowzoo import checks, transformers
 from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.networks.made import MADE
+from flowzoo.types import Activation, Initializer, Seed, Shape, Tensor, TransformerLike
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -44,18 +48,18 @@ class MaskedAutoregressive(FlowLayer):
     def __init__(
         self,
         *,
-        hidden_units=(64, 64),
-        activation="relu",
-        order="natural",
-        transformer="affine",
-        components=10,
-        log_scale_bound=2.0,
-        forget_bias=1.0,
-        seed=None,
-        residual=False,
-        periodic=(),
-        initializer="he_normal",
-        **kwargs,
+        hidden_units: Sequence[int] = (64, 64),
+        activation: Activation = "relu",
+        order: str = "natural",
+        transformer: TransformerLike = "affine",
+        components: int = 10,
+        log_scale_bound: float = 2.0,
+        forget_bias: float = 1.0,
+        seed: Seed = None,
+        residual: bool = False,
+        periodic: Sequence[int] = (),
+        initializer: Initializer = "he_normal",
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.hidden_units = checks.hidden_units(hidden_units)
@@ -87,7 +91,7 @@ class MaskedAutoregressive(FlowLayer):
             name="made",
         )
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if len(x_shape) != 2:
             raise ValueError(
                 f"MaskedAutoregressive works on vectors; got event shape {tuple(x_shape[1:])}. "
@@ -99,13 +103,13 @@ class MaskedAutoregressive(FlowLayer):
         flat = None if context_shape is None else (None, context_channels(x_shape, context_shape))
         self.made.build(x_shape, flat)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         context = None if context is None else context_at(x, context)
         parameters = ops.cast(self.made(x, context), x.dtype)
         z, log_det = self.transformer.inverse(x, parameters)
         return z, ops.sum(log_det, axis=-1)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         def transform(value, parameters, dimension):
             transformer = self.transformer.at(dimension) if self.periodic else self.transformer
             return transformer.forward(value, parameters)
@@ -113,7 +117,7 @@ class MaskedAutoregressive(FlowLayer):
         context = None if context is None else context_at(z, context)
         return self.made.solve(transform, z, context)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_units": self.hidden_units,
@@ -129,5 +133,5 @@ class MaskedAutoregressive(FlowLayer):
             "initializer": self.initializer,
         }
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {"made": self.made}

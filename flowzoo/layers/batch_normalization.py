@@ -1,5 +1,7 @@
 """Batch normalisation as a flow layer."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from flowzoo import replicas
 from flowzoo.layers.flow_layer import FlowLayer, positions
 from flowzoo.layers.statistics import ROUNDING
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -34,7 +37,7 @@ class BatchNormalization(FlowLayer):
         (5, 3)
     """
 
-    def __init__(self, *, momentum=0.99, epsilon=1e-5, **kwargs):
+    def __init__(self, *, momentum: float = 0.99, epsilon: float = 1e-5, **kwargs: Any):
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1); got {momentum!r}.")
@@ -44,7 +47,7 @@ class BatchNormalization(FlowLayer):
         self.epsilon = epsilon
         self.statistics = BatchStatistics(momentum, dtype=self.dtype_policy, name="statistics")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.positions = positions(x_shape)
         self.statistics.build(x_shape)
         size = x_shape[-1]
@@ -57,20 +60,20 @@ class BatchNormalization(FlowLayer):
     def _log_scale(self, variance):
         return self.gamma - 0.5 * ops.log(variance + self.epsilon)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean, variance = self.statistics.mean, self.statistics.variance
         log_scale = self._log_scale(variance)
         return (z - self.beta) * ops.exp(-log_scale) + mean, -self._log_det(log_scale, z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         mean, variance = self.statistics(x)
         log_scale = self._log_scale(variance)
         return (x - mean) * ops.exp(log_scale) + self.beta, self._log_det(log_scale, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {"statistics": self.statistics}
 
 
@@ -80,11 +83,11 @@ class BatchStatistics(keras.layers.Layer):
     A layer of its own, so that Keras hands `training` to it from the model's call.
     """
 
-    def __init__(self, momentum, **kwargs):
+    def __init__(self, momentum: float, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.momentum = momentum
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         size = input_shape[-1]
         self.mean = self.add_weight(
             shape=(size,), initializer="zeros", trainable=False, autocast=False, name="mean"
@@ -93,7 +96,7 @@ class BatchStatistics(keras.layers.Layer):
             shape=(size,), initializer="ones", trainable=False, autocast=False, name="variance"
         )
 
-    def call(self, x, training=False):
+    def call(self, x: Tensor, training: bool = False) -> Tensor:
         if not training or not self.trainable:
             return ops.convert_to_tensor(self.mean), ops.convert_to_tensor(self.variance)
         axes = tuple(range(len(x.shape) - 1))
@@ -106,5 +109,5 @@ class BatchStatistics(keras.layers.Layer):
             average.assign(self.momentum * average + (1 - self.momentum) * ops.stop_gradient(value))
         return mean, variance
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> tuple[Shape, Shape]:
         return (input_shape[-1:], input_shape[-1:])

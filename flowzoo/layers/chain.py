@@ -1,10 +1,13 @@
 """Flow layers, latent to data, run one after another."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -26,11 +29,11 @@ class Chain(FlowLayer):
         (5,)
     """
 
-    def __init__(self, flow_layers=(), **kwargs):
+    def __init__(self, flow_layers: Sequence[keras.layers.Layer] = (), **kwargs: Any):
         super().__init__(**kwargs)
         self.flow_layers = checked_layers(flow_layers)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         """Builds every layer that is not built yet, from the data end."""
         for layer in reversed(self.flow_layers):
             if not layer.built:
@@ -42,23 +45,27 @@ class Chain(FlowLayer):
             raise ValueError(f"One layer of a chain may take noise; {' and '.join(noisy)} do.")
 
     @property
-    def noise_shape(self):
+    def noise_shape(self) -> Shape | None:
         """How many numbers of noise one example takes from data to latent, as a shape; None for none."""
         shapes = [layer.noise_shape for layer in self.flow_layers if layer.noise_shape is not None]
         return shapes[0] if shapes else None
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = self.per_example(0.0, z)
         for layer in self.flow_layers:
             z, log_det = layer(z, context, forward=True, log_det=True)
             total = total + log_det
         return z, total
 
-    def inverse_and_log_det(self, x, context=None, noise=None):
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         z, log_dets = self.inverse_and_log_dets(x, context, noise)
         return z, sum(log_dets, start=self.per_example(0.0, x))
 
-    def inverse_and_log_dets(self, x, context=None, noise=None):
+    def inverse_and_log_dets(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
         """z and each layer's log |det dz/dx|, a list of tensors (batch,) from the data end."""
         log_dets = []
         for layer in reversed(self.flow_layers):
@@ -68,10 +75,10 @@ class Chain(FlowLayer):
         return x, log_dets
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         return any(layer.needs_initialization for layer in self.flow_layers)
 
-    def initialize(self, x, context=None, noise=None):
+    def initialize(self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None) -> None:
         """Starts the layers from one batch, each from what the ones on its data side make of it."""
         for layer in reversed(self.flow_layers):
             own = None if layer.noise_shape is None else noise
@@ -80,26 +87,26 @@ class Chain(FlowLayer):
                 x = layer(x, context, own)
 
     @property
-    def level_sizes(self):
+    def level_sizes(self) -> list[int]:
         """How many numbers of the latent belong to each scale, the finest first."""
         first = self.flow_layers[0] if self.flow_layers else None
         return getattr(first, "level_sizes", None) or [math.prod(self.latent_shape)]
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         for layer in reversed(self.flow_layers):
             x_shape = tuple(layer.compute_output_shape(x_shape))
         return tuple(x_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         layers = [keras.saving.serialize_keras_object(layer) for layer in self.flow_layers]
         return {**super().get_config(), "flow_layers": layers}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
         return cls(**{**config, "flow_layers": layers})
 
-    def describe(self, indent=1):
+    def describe(self, indent: int = 1) -> list[str]:
         """One line a layer, latent to data, layers within a layer indented under it."""
         rows = []
         for layer in self.flow_layers:

@@ -1,5 +1,7 @@
 """Coupling layers between the two colours of a checkerboard."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +9,7 @@ from keras import ops
 from flowzoo import checks
 from flowzoo.layers.coupling import Coupling
 from flowzoo.transformers import Affine
+from flowzoo.types import Network, TransformerLike
 
 PATTERNS = ("checkerboard", "rows", "columns")
 
@@ -37,13 +40,19 @@ class CheckerboardCoupling(Coupling):
     """
 
     def __init__(
-        self, network=None, transformer=None, *, log_scale_bound=2.0, pattern="checkerboard", **kwargs
+        self,
+        network: Network | None = None,
+        transformer: TransformerLike | None = None,
+        *,
+        log_scale_bound: float = 2.0,
+        pattern: str = "checkerboard",
+        **kwargs: Any,
     ):
         super().__init__(network, transformer or Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
         self.pattern = checks.choice("pattern", pattern, PATTERNS)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "log_scale_bound": self.log_scale_bound, "pattern": self.pattern}
 
     def _channels(self, x_shape):

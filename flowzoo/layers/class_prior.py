@@ -1,11 +1,14 @@
 """A Gaussian prior for each class."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.transformers import Affine
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -29,13 +32,13 @@ class ClassPrior(FlowLayer):
         (5, 2, 2, 4)
     """
 
-    def __init__(self, classes, *, log_scale_bound=5.0, **kwargs):
+    def __init__(self, classes: int, *, log_scale_bound: float = 5.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.classes = checks.positive_integer("classes", classes)
         self.log_scale_bound = log_scale_bound
         self.transformer = Affine(log_scale_bound)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if context_shape is None or tuple(context_shape[1:]) != (1,):
             raise ValueError(
                 f"ClassPrior needs the label as context, of shape (batch, 1); got {context_shape}."
@@ -48,15 +51,15 @@ class ClassPrior(FlowLayer):
         labels = ops.one_hot(ops.cast(context[:, 0], "int32"), self.classes, dtype=self.table.dtype)
         return ops.tensordot(labels, self.table, axes=1)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.transformer.forward(z, self._parameters(context))
         return x, sum_event(log_det)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_det = self.transformer.inverse(x, self._parameters(context))
         return z, sum_event(log_det)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "classes": self.classes,

@@ -4,8 +4,10 @@ import math
 
 from keras import ops
 
+from flowzoo.types import Tensor
 
-def context_at(values, context):
+
+def context_at(values: Tensor, context: Tensor) -> Tensor:
     """The context of each place of `values`, to be concatenated to their last axis.
 
     Arguments:

@@ -1,5 +1,8 @@
 """Additive and affine coupling layers."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,6 +15,7 @@ from flowzoo.networks.initial import in_blocks, kernel_and_bias
 from flowzoo.networks.mlp import MLP
 from flowzoo.transformers import Additive, Affine
 from flowzoo.transformers.spline import angle_features
+from flowzoo.types import Initializer, Network, Shape, Tensor, TransformerLike
 
 HEADS = ("dense", "conv")
 STARTS = ("zeros", "uniform")
@@ -53,15 +57,15 @@ class Coupling(FlowLayer):
 
     def __init__(
         self,
-        network=None,
-        transformer="affine",
+        network: Network | None = None,
+        transformer: TransformerLike = "affine",
         *,
-        swap=False,
-        head="dense",
-        head_initializer="zeros",
-        use_context=True,
-        periodic=(),
-        **kwargs,
+        swap: bool = False,
+        head: str = "dense",
+        head_initializer: Initializer = "zeros",
+        use_context: bool = True,
+        periodic: Sequence[int] = (),
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         network = network or MLP((64, 64))
@@ -78,7 +82,7 @@ class Coupling(FlowLayer):
         self.use_context = bool(use_context)
         self.periodic = checks.periodic(periodic, self.transformer)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         passing, changed = self._channels(x_shape)
         self.angles = ()
         if self.periodic:
@@ -133,17 +137,17 @@ class Coupling(FlowLayer):
             inputs = ops.concatenate([inputs, context_at(passing, context)], axis=-1)
         return ops.cast(self.head(self.network(inputs)), passing.dtype)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         passing, changed = self._split(z)
         changed, log_det = self.transformer.forward(changed, self._parameters(passing, context))
         return self._merge(passing, changed), self._log_det(log_det)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         passing, changed = self._split(x)
         changed, log_det = self.transformer.inverse(changed, self._parameters(passing, context))
         return self._merge(passing, changed), self._log_det(log_det)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "network": keras.saving.serialize_keras_object(self.network),
@@ -156,11 +160,11 @@ class Coupling(FlowLayer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         network = keras.saving.deserialize_keras_object(config["network"])
         return cls(**{**config, "network": network})
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {"network": self.network, "head": self.head}
 
 
@@ -187,10 +191,10 @@ class AdditiveCoupling(Coupling):
         ((3, 4), (3,))
     """
 
-    def __init__(self, network=None, **kwargs):
+    def __init__(self, network: Network | None = None, **kwargs: Any):
         super().__init__(network, Additive(), **kwargs)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return without_transformer(super().get_config())
 
 
@@ -220,11 +224,11 @@ class AffineCoupling(Coupling):
         (3,)
     """
 
-    def __init__(self, network=None, *, log_scale_bound=2.0, **kwargs):
+    def __init__(self, network: Network | None = None, *, log_scale_bound: float = 2.0, **kwargs: Any):
         super().__init__(network, Affine(log_scale_bound), **kwargs)
         self.log_scale_bound = log_scale_bound
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**without_transformer(super().get_config()), "log_scale_bound": self.log_scale_bound}
 
 

@@ -1,6 +1,7 @@
 """Dequantisation: integers become reals, by uniform or by learned noise."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,6 +12,7 @@ from flowzoo.layers.checkerboard import CheckerboardCoupling
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ConvNet
 from flowzoo.transformers.logistic import log_sigmoid_slope
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -49,31 +51,33 @@ class Dequantize(FlowLayer):
 
     bounds_integers = True  # whether the mean log-density is below the integer's log-probability
 
-    def __init__(self, bins=256, *, step=1, **kwargs):
+    def __init__(self, bins: int = 256, *, step: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
         self.bins = checks.positive_integer("bins", bins)
         self.step = checks.positive_integer("step", step)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.noise_shape = tuple(x_shape[1:])
         self.log_volume = math.prod(self.noise_shape) * math.log(self.step)  # of one value's reals, in nats
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.step * z - 0.5, self.per_example(self.log_volume, z)
 
-    def inverse_and_log_det(self, x, context=None, noise=None):
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if noise is None:
             return (x + 0.5) / self.step, self.per_example(-self.log_volume, x)
         return self._integers(x) + noise, self.per_example(0.0, x)
 
-    def whole(self, x):
+    def whole(self, x: Tensor) -> Tensor:
         """The integers, as floats, of real images."""
         return self.step * ops.clip(self._integers(x + 0.5), 0, self.bins - 1)
 
     def _integers(self, x):
         return ops.floor(x / self.step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bins": self.bins, "step": self.step}
 
 
@@ -102,17 +106,19 @@ class GaussianDequantize(Dequantize):
 
     bounds_integers = False
 
-    def __init__(self, bins=256, *, step=1, scale=6.4, **kwargs):
+    def __init__(self, bins: int = 256, *, step: int = 1, scale: float = 6.4, **kwargs: Any):
         super().__init__(bins, step=step, **kwargs)
         self.scale = checks.positive_number("scale", scale)
 
-    def inverse_and_log_det(self, x, context=None, noise=None):
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         z, log_det = super().inverse_and_log_det(x)
         if noise is not None:
             z = z + self.scale * math.sqrt(2) * ops.erfinv(2 * noise - 1)
         return z, log_det
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale": self.scale}
 
 
@@ -146,13 +152,13 @@ class VariationalDequantize(Dequantize):
 
     def __init__(
         self,
-        bins=256,
+        bins: int = 256,
         *,
-        step=1,
-        couplings=4,
-        hidden_channels=32,
-        log_scale_bound=2.0,
-        **kwargs,
+        step: int = 1,
+        couplings: int = 4,
+        hidden_channels: int = 32,
+        log_scale_bound: float = 2.0,
+        **kwargs: Any,
     ):
         super().__init__(bins, step=step, **kwargs)
         self.couplings = checks.positive_integer("couplings", couplings)
@@ -173,11 +179,13 @@ class VariationalDequantize(Dequantize):
             name="chain",
         )
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         super().build(x_shape)
         self.chain.build(x_shape, x_shape)
 
-    def inverse_and_log_det(self, x, context=None, noise=None):
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if noise is None:
             return super().inverse_and_log_det(x)
         integers = self._integers(x)
@@ -189,7 +197,7 @@ class VariationalDequantize(Dequantize):
         log_q = sum_event(log_sigmoid_slope(start)) - log_det
         return integers + self.margin + (1 - 2 * self.margin) * ops.sigmoid(logits), -log_q
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "couplings": self.couplings,
@@ -197,5 +205,5 @@ class VariationalDequantize(Dequantize):
             "log_scale_bound": self.log_scale_bound,
         }
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {f"noise_layers/{place}": layer for place, layer in enumerate(self.chain.flow_layers)}

@@ -1,6 +1,8 @@
 """Factoring out half of the channels, the multi-scale architecture."""
 
 import math
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -10,6 +12,7 @@ from flowzoo.layers.context import context_at, context_channels
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.convnet import ZeroConv2D
 from flowzoo.transformers import Affine
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -40,14 +43,21 @@ class FactorOut(FlowLayer):
         (5, 16)
     """
 
-    def __init__(self, flow_layers=(), *, learned_prior=False, log_scale_bound=5.0, **kwargs):
+    def __init__(
+        self,
+        flow_layers: Sequence[keras.layers.Layer] = (),
+        *,
+        learned_prior: bool = False,
+        log_scale_bound: float = 5.0,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.chain = Chain(flow_layers, name="chain")
         self.learned_prior = bool(learned_prior)
         self.log_scale_bound = log_scale_bound
         self.transformer = Affine(log_scale_bound)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if len(x_shape) != 4 or x_shape[3] < 2:
             raise ValueError(
                 f"FactorOut takes images of 2 channels or more; got event shape {tuple(x_shape[1:])}. "
@@ -66,7 +76,7 @@ class FactorOut(FlowLayer):
         self.chain.build(kept_shape, context_shape)
 
     @property
-    def noise_shape(self):
+    def noise_shape(self) -> Shape | None:
         return self.chain.noise_shape
 
     def _prior_parameters(self, kept, context):
@@ -75,7 +85,7 @@ class FactorOut(FlowLayer):
             seen = ops.concatenate([kept, context_at(kept, context)], axis=-1)
         return ops.cast(self.prior(seen), kept.dtype)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         left = ops.reshape(z[:, : self.left_size], (-1, *self.left_shape))
         rest = ops.reshape(z[:, self.left_size :], (-1, *self.chain.latent_shape))
         kept, log_det = self.chain(rest, context, forward=True, log_det=True)
@@ -84,7 +94,9 @@ class FactorOut(FlowLayer):
             log_det = log_det + sum_event(of_left)
         return ops.concatenate([kept, left], axis=-1), log_det
 
-    def inverse_and_log_det(self, x, context=None, noise=None):
+    def inverse_and_log_det(
+        self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         kept, left = x[..., : self.kept], x[..., self.kept :]
         rest, log_det = self.chain(kept, context, noise, log_det=True)
         if self.prior is not None:
@@ -100,21 +112,21 @@ class FactorOut(FlowLayer):
         return z, log_det
 
     @property
-    def level_sizes(self):
+    def level_sizes(self) -> list[int]:
         """How many numbers of the latent leave at each scale, the finest first."""
         return [self.left_size, *self.chain.level_sizes]
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         return self.chain.needs_initialization
 
-    def initialize(self, x, context=None, noise=None):
+    def initialize(self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None) -> None:
         self.chain.initialize(x[..., : self.kept], context, noise)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (x_shape[0], math.prod(x_shape[1:]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "flow_layers": self.chain.get_config()["flow_layers"],
@@ -123,11 +135,11 @@ class FactorOut(FlowLayer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         layers = [keras.saving.deserialize_keras_object(layer) for layer in config["flow_layers"]]
         return cls(**{**config, "flow_layers": layers})
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         prior = {} if self.prior is None else {"prior": self.prior}
         return prior | {str(place): layer for place, layer in enumerate(self.chain.flow_layers)}
 

@@ -1,11 +1,14 @@
 """The base class of every flow layer."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from flowzoo import backend
 from flowzoo.bijector import FlowBijector
 from flowzoo.layers.remat import rematerialize
+from flowzoo.types import Bijector, Shape, Tensor
 
 
 class FlowLayer(keras.layers.Layer):
@@ -61,38 +64,47 @@ class FlowLayer(keras.layers.Layer):
             if name in vars(cls):
                 setattr(cls, name, backend.full_precision()(vars(cls)[name]))
 
-    def __init__(self, *, remat=False, **kwargs):
+    def __init__(self, *, remat: bool = False, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
         self.remat = bool(remat)
 
-    def add_weight(self, *args, **kwargs):
+    def add_weight(self, *args: Any, **kwargs: Any) -> keras.Variable:
         kwargs.setdefault("autocast", False)
         return super().add_weight(*args, **kwargs)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         """Makes the weights; a layer without any needs none."""
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         """Whether `initialize` still has something to do."""
         return False
 
-    def initialize(self, x, context=None, noise=None):
+    def initialize(self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None) -> None:
         """Sets weights that start from data, given one batch at the layer's data side."""
 
-    def outside(self, x):
+    def outside(self, x: Tensor) -> Tensor | None:
         """Where `x` lies outside of what the layer makes, (batch, ...); None where nothing does."""
 
-    def outside_latent(self, z):
+    def outside_latent(self, z: Tensor) -> Tensor | None:
         """Where `z` lies outside of what data to latent makes, for `Invert`; None where nothing does."""
 
-    def call(self, x, context=None, noise=None, forward=False, log_det=False, remat=None, training=False):
+    def call(
+        self,
+        x: Tensor,
+        context: Tensor | None = None,
+        noise: Tensor | None = None,
+        forward: bool = False,
+        log_det: bool = False,
+        remat: bool | None = None,
+        training: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         if self.remat if remat is None else remat:
             result = rematerialize(self, x, context, noise, forward=forward, training=training)
         elif forward:
@@ -101,19 +113,19 @@ class FlowLayer(keras.layers.Layer):
             result = self.inverse_and_log_det(x, context, *([] if noise is None else [noise]))
         return result if log_det else result[0]
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return x_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "remat": self.remat}
 
-    def per_example(self, log_det, values):
+    def per_example(self, log_det: Tensor | float, values: Tensor) -> Tensor:
         """A log-determinant that is the same for all examples, as a tensor (batch,) of their precision."""
         log_det = ops.cast(log_det, keras.backend.result_type(values.dtype, "float32"))
         return ops.broadcast_to(log_det, (ops.shape(values)[0],))
 
     @property
-    def bijector(self):
+    def bijector(self) -> Bijector:
         """This built layer as a `tfb.Bijector`, latent to data; held, it follows the layer's weights."""
         shapes = self.get_build_config()
         data_shape = tuple(

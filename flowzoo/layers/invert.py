@@ -1,10 +1,13 @@
 """A flow layer turned around."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -26,22 +29,22 @@ class Invert(FlowLayer):
         (5, 3)
     """
 
-    def __init__(self, layer, **kwargs):
+    def __init__(self, layer: keras.layers.Layer, **kwargs: Any):
         super().__init__(**kwargs)
         if not isinstance(layer, FlowLayer):
             raise ValueError(f"Invert takes a flow layer; got {layer!r}.")
         self.layer = layer
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if not self.layer.built:
             self.layer.build(x_shape, context_shape)
         if tuple(self.layer.compute_output_shape(x_shape)) != tuple(x_shape):
             raise ValueError(f"Invert takes a layer that keeps the shape; {self.layer!r} does not.")
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.layer(z, context, log_det=True)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         outside = self.outside(x)
         if outside is None:
             return self.layer(x, context, forward=True, log_det=True)
@@ -50,18 +53,18 @@ class Invert(FlowLayer):
         z, log_det = self.layer(ops.where(outside, inner, x), context, forward=True, log_det=True)
         return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
 
-    def outside(self, x):
+    def outside(self, x: Tensor) -> Tensor | None:
         return self.layer.outside_latent(x)
 
-    def outside_latent(self, z):
+    def outside_latent(self, z: Tensor) -> Tensor | None:
         return self.layer.outside(z)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**{**config, "layer": keras.saving.deserialize_keras_object(config["layer"])})
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {"layer": self.layer}

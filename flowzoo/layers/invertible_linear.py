@@ -1,11 +1,14 @@
 """An invertible linear map of the last axis."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, positions
+from flowzoo.types import Seed, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -31,12 +34,12 @@ class InvertibleLinear(FlowLayer):
         True
     """
 
-    def __init__(self, *, parametrization="plu", seed=None, **kwargs):
+    def __init__(self, *, parametrization: str = "plu", seed: Seed = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.parametrization = checks.choice("parametrization", parametrization, ("plu", "matrix"))
         self.seed = seed
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.size = x_shape[-1]
         self.positions = positions(x_shape)
         rotation = self._initial_rotation()
@@ -87,7 +90,7 @@ class InvertibleLinear(FlowLayer):
             log_det = ops.sum(ops.diagonal(self.lower_upper))
         return self.per_example(self.positions * log_det, values)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.parametrization == "matrix":
             matrix = ops.convert_to_tensor(self.matrix)
         else:
@@ -95,7 +98,7 @@ class InvertibleLinear(FlowLayer):
             matrix = ops.matmul(permutation, ops.matmul(lower, upper))
         return self._times(x, matrix), self._log_det(x)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.parametrization == "matrix":
             inverse = ops.inv(self.matrix)
         else:
@@ -104,7 +107,7 @@ class InvertibleLinear(FlowLayer):
             inverse = ops.solve_triangular(upper, solved, lower=False)
         return self._times(z, inverse), -self._log_det(z)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "parametrization": self.parametrization, "seed": self.seed}
 
 

@@ -1,12 +1,14 @@
 """Images as rows of tokens."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -26,21 +28,21 @@ class Patches(FlowLayer):
         (5, 6, 48)
     """
 
-    def __init__(self, patch_size=4, **kwargs):
+    def __init__(self, patch_size: int = 4, **kwargs: Any):
         super().__init__(**kwargs)
         self.patch_size = checks.positive_integer("patch_size", patch_size)
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.data_shape = checked_image(x_shape[1:], self.patch_size)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         height, width, channels = self.data_shape
         size = self.patch_size
         blocks = ops.reshape(z, (-1, height // size, width // size, size, size, channels))
         x = ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
         return x, self.per_example(0.0, z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         height, width, channels = self.data_shape
         size = self.patch_size
         blocks = ops.reshape(x, (-1, height // size, size, width // size, size, channels))
@@ -51,10 +53,10 @@ class Patches(FlowLayer):
         numbers = self.patch_size**2 * x_shape[3]
         return math.prod(x_shape[1:]) // numbers, numbers
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (x_shape[0], *self._tokens(x_shape))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "patch_size": self.patch_size}
 
 

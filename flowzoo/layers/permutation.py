@@ -1,10 +1,13 @@
 """Permutations of the last axis."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Seed, Shape, Tensor
 
 NAMED_ORDERS = ("reverse", "even_odd", "random")
 
@@ -26,7 +29,7 @@ class Permutation(FlowLayer):
         [[0.0, 2.0, 1.0, 3.0]]
     """
 
-    def __init__(self, order="reverse", *, seed=None, **kwargs):
+    def __init__(self, order: str = "reverse", *, seed: Seed = None, **kwargs: Any):
         super().__init__(**kwargs)
         if isinstance(order, str):
             if order not in NAMED_ORDERS:
@@ -38,7 +41,7 @@ class Permutation(FlowLayer):
         self.order = order
         self.seed = seed
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         if not isinstance(self.order, str) and len(self.order) != size:
             raise ValueError(f"order has {len(self.order)} places, but the last axis has {size}.")
@@ -58,12 +61,12 @@ class Permutation(FlowLayer):
             places = np.array(self.order)
         return ops.cast(places, dtype)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         back = ops.argsort(ops.convert_to_tensor(self.places))
         return ops.take(z, back, axis=-1), self.per_example(0.0, z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return ops.take(x, ops.convert_to_tensor(self.places), axis=-1), self.per_example(0.0, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "order": self.order, "seed": self.seed}

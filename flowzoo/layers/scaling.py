@@ -1,11 +1,14 @@
 """Diagonal scaling and activation normalisation."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer, positions
 from flowzoo.layers.statistics import moments
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -32,7 +35,7 @@ class DiagonalScaling(FlowLayer):
         (4,)
     """
 
-    def __init__(self, *, epsilon=1e-6, log_scale_factor=1.0, **kwargs):
+    def __init__(self, *, epsilon: float = 1e-6, log_scale_factor: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         if not log_scale_factor > 0:
             raise ValueError(f"log_scale_factor must be positive; got {log_scale_factor!r}.")
@@ -41,7 +44,7 @@ class DiagonalScaling(FlowLayer):
             raise ValueError(f"epsilon must be positive; got {epsilon!r}.")
         self.epsilon = epsilon
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.positions = positions(x_shape)
         self.weight = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="weight")
         self.initialized = self.add_weight(
@@ -49,10 +52,10 @@ class DiagonalScaling(FlowLayer):
         )
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         return not int(ops.convert_to_numpy(self.initialized))
 
-    def initialize(self, x, context=None, noise=None):
+    def initialize(self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None) -> None:
         if not self.needs_initialization:
             return
         mean, deviation, constant = moments(x)
@@ -61,25 +64,25 @@ class DiagonalScaling(FlowLayer):
         self.initialize_shift(mean)
         self.initialized.assign(1)
 
-    def initialize_shift(self, mean):
+    def initialize_shift(self, mean: Tensor) -> None:
         """For a subclass that shifts, too."""
 
-    def log_scale(self):
+    def log_scale(self) -> Tensor:
         """s, of the length of the last axis."""
         return self.log_scale_factor * self.weight
 
     def _log_det(self, log_scale, values):
         return self.per_example(self.positions * ops.sum(log_scale), values)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_scale = self.log_scale()
         return z * ops.exp(log_scale), self._log_det(log_scale, z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_scale = self.log_scale()
         return x * ops.exp(-log_scale), -self._log_det(log_scale, x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "epsilon": self.epsilon,
@@ -109,16 +112,16 @@ class ActNorm(DiagonalScaling):
         [[0.0, 0.0]]
     """
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         super().build(x_shape, context_shape)
         self.shift = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="shift")
 
-    def initialize_shift(self, mean):
+    def initialize_shift(self, mean: Tensor) -> None:
         self.shift.assign(mean)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = super().forward_and_log_det(z)
         return x + self.shift, log_det
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return super().inverse_and_log_det(x - self.shift)

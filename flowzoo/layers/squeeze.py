@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -22,7 +23,7 @@ class Squeeze(FlowLayer):
         (5, 2, 3, 12)
     """
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if len(x_shape) != 4 or x_shape[1] % 2 or x_shape[2] % 2:
             raise ValueError(
                 "Squeeze takes images (H, W, C) of even height and width; "
@@ -30,17 +31,17 @@ class Squeeze(FlowLayer):
             )
         self.data_shape = tuple(x_shape[1:])
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         height, width, channels = self.data_shape
         blocks = ops.reshape(z, (-1, height // 2, width // 2, 2, 2, channels))
         x = ops.reshape(ops.transpose(blocks, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
         return x, self.per_example(0.0, z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         height, width, channels = self.data_shape
         blocks = ops.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))
         z = ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
         return ops.reshape(z, (-1, height // 2, width // 2, 4 * channels)), self.per_example(0.0, x)
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (x_shape[0], x_shape[1] // 2, x_shape[2] // 2, 4 * x_shape[3])

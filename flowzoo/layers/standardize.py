@@ -1,10 +1,13 @@
 """Standardising data by the mean and the spread that they come with."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer, positions
 from flowzoo.layers.statistics import Statistics
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -25,30 +28,30 @@ class Standardize(FlowLayer):
         [[0.5, 1.0]]
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.statistics = Statistics(dtype=self.dtype_policy, name="statistics")
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.positions = positions(x_shape)
         self.statistics.build(x_shape)
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         return self.statistics.needs_initialization
 
-    def initialize(self, x, context=None, noise=None):
+    def initialize(self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None) -> None:
         self.statistics.initialize(x)
 
     def _log_det(self, values):
         return self.per_example(self.positions * ops.sum(self.statistics.log_scale), values)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         statistics = self.statistics
         return statistics.mean + z * ops.exp(statistics.log_scale), self._log_det(z)
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.statistics.standardized(x), -self._log_det(x)
 
-    def named_parts(self):
+    def named_parts(self) -> dict[str, Any]:
         return {"statistics": self.statistics}

@@ -1,8 +1,12 @@
 """Means and spreads that layers start from."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
+
+from flowzoo.types import Shape, Tensor
 
 ROUNDING = 8  # spreads of so many units in the last place are rounding errors
 LARGEST = 80.0  # log-scale, whose exponential float32 holds both ways
@@ -37,10 +41,10 @@ class Statistics(keras.layers.Layer):
     so that columns such as 1e8 + 1e6 * N(0, 1) keep what float32 has of them.
     """
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(autocast=False, **kwargs)
 
-    def build(self, shape):
+    def build(self, shape: Shape) -> None:
         def weight(name, shape, dtype=None):
             return self.add_weight(
                 shape=shape, dtype=dtype, initializer="zeros", trainable=False, autocast=False, name=name
@@ -51,10 +55,10 @@ class Statistics(keras.layers.Layer):
         self.initialized = weight("initialized", (), "int32")
 
     @property
-    def needs_initialization(self):
+    def needs_initialization(self) -> bool:
         return not int(ops.convert_to_numpy(self.initialized))
 
-    def initialize(self, x):
+    def initialize(self, x: Tensor) -> None:
         """Sets both from examples (batch, ...), unless they are set."""
         if not self.needs_initialization:
             return
@@ -65,8 +69,8 @@ class Statistics(keras.layers.Layer):
         self.log_scale.assign(np.clip(log_scale, -LARGEST, LARGEST))
         self.initialized.assign(1)
 
-    def standardized(self, x):
+    def standardized(self, x: Tensor) -> Tensor:
         return (x - self.mean) * ops.exp(-self.log_scale)
 
-    def call(self, x):
+    def call(self, x: Tensor) -> Tensor:
         return self.standardized(x)

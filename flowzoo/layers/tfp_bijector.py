@@ -1,11 +1,14 @@
 """Any ready TFP bijector as a flow layer."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo.backend import tfb
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -27,7 +30,7 @@ class TFPBijector(FlowLayer):
         (5,)
     """
 
-    def __init__(self, kind, arguments=None, **kwargs):
+    def __init__(self, kind: str, arguments: dict[str, Any] | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.kind = kind
         self.arguments = dict(arguments or {})
@@ -45,14 +48,14 @@ class TFPBijector(FlowLayer):
                 f"tfp.bijectors.{self.kind} does not take the arguments {self.arguments}: {error}"
             ) from error
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         bijector = self._make()
         x = bijector.forward(z)
         return x, bijector.forward_log_det_jacobian(z, event_ndims=len(z.shape) - 1) + self.per_example(
             0.0, z
         )
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         outside = self.outside(x)
         if outside is not None:  # others in the place, so that no NaN comes into gradients
             latent_shape = self.compute_output_shape(tuple(x.shape))[1:]
@@ -66,22 +69,22 @@ class TFPBijector(FlowLayer):
             log_det = ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
         return z, log_det
 
-    def outside(self, x):
+    def outside(self, x: Tensor) -> Tensor | None:
         bijector = self._make()
         return _undefined(
             bijector, x, bijector.inverse, bijector.inverse_log_det_jacobian, bijector.inverse_min_event_ndims
         )
 
-    def outside_latent(self, z):
+    def outside_latent(self, z: Tensor) -> Tensor | None:
         bijector = self._make()
         return _undefined(
             bijector, z, bijector.forward, bijector.forward_log_det_jacobian, bijector.forward_min_event_ndims
         )
 
-    def compute_output_shape(self, x_shape, context_shape=None):
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (x_shape[0], *self._make().inverse_event_shape(x_shape[1:]))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind, "arguments": self.arguments}
 
 

@@ -1,6 +1,7 @@
 """Autoregression over tokens by causal transformers."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +9,7 @@ from keras import ops
 from flowzoo import backend, checks, transformers
 from flowzoo.layers.flow_layer import FlowLayer, sum_event
 from flowzoo.networks.transformer import TransformerLayer, position_embedding
+from flowzoo.types import Shape, Tensor, TransformerLike
 
 SEGMENT = 16  # tokens that a Jacobi iteration finds together
 
@@ -47,15 +49,15 @@ class TransformerAutoregressive(FlowLayer):
 
     def __init__(
         self,
-        hidden_size=128,
+        hidden_size: int = 128,
         *,
-        layers=4,
-        heads=None,
-        transformer="softplus",
-        reverse=False,
-        classes=None,
-        final_norm=True,
-        **kwargs,
+        layers: int = 4,
+        heads: int | None = None,
+        transformer: TransformerLike = "softplus",
+        reverse: bool = False,
+        classes: int | None = None,
+        final_norm: bool = True,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.hidden_size = checks.positive_integer("hidden_size", hidden_size)
@@ -73,7 +75,7 @@ class TransformerAutoregressive(FlowLayer):
         ]
         self.norm = keras.layers.RMSNormalization(dtype=policy, name="norm") if self.final_norm else None
 
-    def build(self, x_shape, context_shape=None):
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if len(x_shape) != 3:
             raise ValueError(
                 f"TransformerAutoregressive works on rows of tokens, (T, D); got event shape "
@@ -112,12 +114,12 @@ class TransformerAutoregressive(FlowLayer):
             )
             self.context_map.build((None, math.prod(context_shape[1:])))
 
-    def inverse_and_log_det(self, x, context=None):
+    def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self._ordered(x)
         z, log_det = self.transformer.inverse(x, self.parameters(x, context))
         return self._ordered(z), sum_event(log_det)
 
-    def parameters(self, x, context=None):
+    def parameters(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The parameters of t for all tokens by one pass, (batch, T, numbers); x is in the layer's order."""
         hidden = ops.concatenate([self._first(x), self._embedded(x[:, :-1])], axis=1)
         hidden, condition = hidden + self._cast(self.positions), self._condition(context)
@@ -126,10 +128,10 @@ class TransformerAutoregressive(FlowLayer):
             hidden = layer(hidden)
         return self._parameters(hidden, x.dtype)
 
-    def forward_and_log_det(self, z, context=None):
+    def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.solve(z, context)
 
-    def solve(self, z, context=None, *, guidance=None):
+    def solve(self, z: Tensor, context: Tensor | None = None, *, guidance: float | None = None) -> Tensor:
         """The same token after token, with guidance.
 
         Arguments:
@@ -159,7 +161,14 @@ class TransformerAutoregressive(FlowLayer):
         _, x, total, *_ = backend.repeat(self.length, step, (*start, *kept), sequences)
         return self._ordered(x), total
 
-    def solve_by_iteration(self, z, context=None, *, guidance=None, tolerance=1e-3):
+    def solve_by_iteration(
+        self,
+        z: Tensor,
+        context: Tensor | None = None,
+        *,
+        guidance: float | None = None,
+        tolerance: float = 1e-3,
+    ) -> Tensor:
         """x by parallel fixed-point iterations: segment after segment of 16 tokens, those of one together.
 
         A segment is done when no number changes by more than `tolerance`, or after as many iterations as it
@@ -263,7 +272,7 @@ class TransformerAutoregressive(FlowLayer):
         rows = rows if self.norm is None else self.norm(rows)
         return ops.cast(ops.reshape(self.head(rows), (-1, hidden.shape[1], self.head.units)), dtype)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_size": self.hidden_size,

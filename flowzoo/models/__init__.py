@@ -1,6 +1,19 @@
 """The catalogue: one paper a file, one line here; each class is imported when it is used."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from flowzoo.models.fvae import FVAE
+    from flowzoo.models.glow import Glow
+    from flowzoo.models.iaf import IAF
+    from flowzoo.models.iaf_vae import IAFVAE
+    from flowzoo.models.jet import Jet
+    from flowzoo.models.maf import MAF
+    from flowzoo.models.nice import NICE
+    from flowzoo.models.nsf import NSF
+    from flowzoo.models.realnvp import RealNVP
+    from flowzoo.models.tarflow import TarFlow
 
 _WHERE = {
     "FVAE": "flowzoo.models.fvae",
@@ -24,6 +37,6 @@ def __getattr__(name):
     return getattr(importlib.import_module(_WHERE[name]), name)
 
 
-def classes():
+def classes() -> dict[str, type]:
     """All classes of the catalogue, by name."""
     return {name: __getattr__(name) for name in _WHERE}

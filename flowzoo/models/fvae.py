@@ -1,5 +1,7 @@
 """f-VAE: a variational autoencoder of images whose prior is a flow."""
 
+from typing import Any
+
 import keras
 
 from flowzoo import checks
@@ -78,7 +80,7 @@ class FVAE(FlowVAE):
         learned_scales: bool = True,
         free_bits: float = 0.0,
         warmup_steps: Whole = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         shape = image_shape(event_shape, levels)
         latent_channels = checks.positive_integer("latent_channels", latent_channels)
@@ -139,22 +141,22 @@ class FVAE(FlowVAE):
         self.activation = activation
 
     @property
-    def is_image_flow(self):
+    def is_image_flow(self) -> bool:
         return True
 
     @classmethod
     def estimated_size(
         cls,
-        event_shape,
-        latent_channels,
-        flow_levels,
-        steps,
-        flow_channels,
-        hidden_channels,
-        levels,
-        blocks,
-        **others,
-    ):
+        event_shape: Shape,
+        latent_channels: int,
+        flow_levels: int,
+        steps: int | PerLevel,
+        flow_channels: int,
+        hidden_channels: int,
+        levels: int,
+        blocks: int,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3 or max(levels, flow_levels) > MOST_LEVELS:
             return ABSURD

@@ -1,5 +1,7 @@
 """Glow: multi-scale flows of images with invertible 1x1 convolutions."""
 
+from typing import Any, Self
+
 import keras
 
 from flowzoo import checks, transformers
@@ -89,7 +91,7 @@ class Glow(Flow):
         base: str = "normal",
         context_shape: Shape | None = None,
         context_network: Network | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         image_shape(event_shape, levels)
         steps = steps_by_level(steps, levels)
@@ -141,27 +143,36 @@ class Glow(Flow):
         self.remat = bool(remat)
 
     @classmethod
-    def cifar10(cls, **kwargs):
+    def cifar10(cls, **kwargs: Any) -> Self:
         """The paper's flow of CIFAR-10: 3 levels of 32 steps, 512 channels; `kwargs` override."""
         return cls(**{"event_shape": (32, 32, 3), "levels": 3, "steps": 32, **kwargs})
 
     @classmethod
-    def imagenet32(cls, **kwargs):
+    def imagenet32(cls, **kwargs: Any) -> Self:
         """The paper's flow of 32x32 ImageNet: 3 levels of 48 steps, 512 channels."""
         return cls(**{"event_shape": (32, 32, 3), "levels": 3, "steps": 48, **kwargs})
 
     @classmethod
-    def imagenet64(cls, **kwargs):
+    def imagenet64(cls, **kwargs: Any) -> Self:
         """The paper's flow of 64x64 ImageNet: 4 levels of 48 steps, 512 channels."""
         return cls(**{"event_shape": (64, 64, 3), "levels": 4, "steps": 48, **kwargs})
 
     @classmethod
-    def celeba_hq(cls, **kwargs):
+    def celeba_hq(cls, **kwargs: Any) -> Self:
         """The paper's flow of 256x256 CelebA-HQ at 5 bits: 6 levels of 32 steps, 512 channels."""
         return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})
 
     @classmethod
-    def estimated_size(cls, event_shape, levels, steps, hidden_channels, classes, context_shape, **others):
+    def estimated_size(
+        cls,
+        event_shape: Shape,
+        levels: int,
+        steps: int | PerLevel,
+        hidden_channels: int,
+        classes: int | None,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3 or levels > MOST_LEVELS:
             return ABSURD

@@ -1,5 +1,7 @@
 """IAF: inverse autoregressive flow."""
 
+from typing import Any
+
 import keras
 
 from flowzoo import checks
@@ -67,7 +69,7 @@ class IAF(Flow):
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         policy = kwargs.get("dtype")
         checks.choice("transformer", transformer, ("affine", "gated"))
@@ -108,7 +110,14 @@ class IAF(Flow):
         self.seed = seed
 
     @classmethod
-    def estimated_size(cls, event_shape, autoregressive_layers, hidden_units, context_shape, **others):
+    def estimated_size(
+        cls,
+        event_shape: Shape,
+        autoregressive_layers: int,
+        hidden_units: Shape,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         return dense_size(autoregressive_layers, hidden_units, size + size_of(context_shape), 2 * size)

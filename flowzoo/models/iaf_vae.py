@@ -1,5 +1,7 @@
 """IAF-VAE: a variational autoencoder whose posterior is an inverse autoregressive flow."""
 
+from typing import Any
+
 import keras
 
 from flowzoo import checks
@@ -69,7 +71,7 @@ class IAFVAE(FlowVAE):
         activation: str = "elu",
         free_bits: float = 0.0,
         warmup_steps: Whole = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         shape = image_shape(event_shape, levels)
         checks.choice("posterior", posterior, POSTERIORS)
@@ -139,18 +141,18 @@ class IAFVAE(FlowVAE):
     @classmethod
     def estimated_size(
         cls,
-        event_shape,
-        latent_size,
-        context_size,
-        posterior,
-        autoregressive_layers,
-        hidden_units,
-        hidden_channels,
-        levels,
-        blocks,
-        dense_units,
-        **others,
-    ):
+        event_shape: Shape,
+        latent_size: int,
+        context_size: int,
+        posterior: str,
+        autoregressive_layers: int,
+        hidden_units: Shape,
+        hidden_channels: int,
+        levels: int,
+        blocks: int,
+        dense_units: int,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         shape = sizes(event_shape)
         if len(shape) != 3 or levels > MOST_LEVELS:

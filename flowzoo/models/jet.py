@@ -1,5 +1,7 @@
 """Jet: couplings of patches whose conditioners are vision transformers."""
 
+from typing import Any, Self
+
 import keras
 
 from flowzoo import checks
@@ -70,7 +72,7 @@ class Jet(Flow):
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         height, width, channels = checked_image(event_shape, patch_size)
         grid = (height // patch_size, width // patch_size, channels * patch_size**2)
@@ -119,15 +121,22 @@ class Jet(Flow):
         self.seed = seed
 
     @classmethod
-    def imagenet64(cls, **kwargs):
+    def imagenet64(cls, **kwargs: Any) -> Self:
         """The paper's flow of 64x64 ImageNet: patches of 4, 64 couplings of 5 layers of 512."""
         size = {"patch_size": 4, "depth": 64, "block_depth": 5, "hidden_size": 512}
         return cls(**{"event_shape": (64, 64, 3), **size, **kwargs})
 
     @classmethod
     def estimated_size(
-        cls, event_shape, patch_size, depth, block_depth, hidden_size, context_shape, **others
-    ):
+        cls,
+        event_shape: Shape,
+        patch_size: int,
+        depth: int,
+        block_depth: int,
+        hidden_size: int,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         if len(sizes(event_shape)) != 3:
             return ABSURD

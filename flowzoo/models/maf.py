@@ -1,5 +1,7 @@
 """MAF: masked autoregressive flow."""
 
+from typing import Any
+
 import keras
 
 from flowzoo import checks
@@ -72,7 +74,7 @@ class MAF(Flow):
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         policy = kwargs.get("dtype")
         initializer = initializer_for(event_shape, initializer)
@@ -114,8 +116,14 @@ class MAF(Flow):
 
     @classmethod
     def estimated_size(
-        cls, event_shape, autoregressive_layers, hidden_units, components, context_shape, **others
-    ):
+        cls,
+        event_shape: Shape,
+        autoregressive_layers: int,
+        hidden_units: Shape,
+        components: int | None,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         outputs = 3 * components if components else 2

@@ -1,5 +1,7 @@
 """NICE: additive coupling layers."""
 
+from typing import Any
+
 import keras
 
 from flowzoo import checks
@@ -55,7 +57,7 @@ class NICE(Flow):
         standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         couplings = checks.positive_integer("couplings", couplings)
         policy = kwargs.get("dtype")
@@ -88,7 +90,14 @@ class NICE(Flow):
         self.dropout = dropout
 
     @classmethod
-    def estimated_size(cls, event_shape, couplings, hidden_units, context_shape, **others):
+    def estimated_size(
+        cls,
+        event_shape: Shape,
+        couplings: int,
+        hidden_units: Shape,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size = size_of(event_shape)
         return dense_size(couplings, hidden_units, size + size_of(context_shape), 2 * size)

@@ -1,5 +1,7 @@
 """NSF: neural spline flows."""
 
+from typing import Any, Self
+
 import keras
 import numpy as np
 
@@ -102,7 +104,7 @@ class NSF(Flow):
         context_shape: Shape | None = None,
         context_network: Network | None = None,
         seed: Whole | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         shape = checks.shape("event_shape", event_shape)
         given = for_form(
@@ -162,24 +164,24 @@ class NSF(Flow):
         self.seed = seed
 
     @classmethod
-    def cifar10(cls, **kwargs):
+    def cifar10(cls, **kwargs: Any) -> Self:
         """The paper's flow of CIFAR-10: 3 levels of 7 steps, 3 residual blocks of 96; `kwargs` override."""
         return cls(**{"event_shape": (32, 32, 3), **kwargs})
 
     @classmethod
     def estimated_size(
         cls,
-        event_shape,
-        spline_layers,
-        hidden_units,
-        levels,
-        steps,
-        hidden_channels,
-        blocks,
-        bins,
-        context_shape,
-        **others,
-    ):
+        event_shape: Shape,
+        spline_layers: int | None,
+        hidden_units: Shape | None,
+        levels: int | None,
+        steps: int | PerLevel | None,
+        hidden_channels: int | None,
+        blocks: int | None,
+        bins: int,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size, context = size_of(event_shape), context_size(context_shape)
         if len(sizes(event_shape)) != 3:

@@ -1,5 +1,7 @@
 """RealNVP: affine coupling layers, on vectors and, at several scales, on images."""
 
+from typing import Any, Self
+
 import keras
 
 from flowzoo import checks, transformers
@@ -107,7 +109,7 @@ class RealNVP(Flow):
         standardize: bool = True,
         context_shape: Shape | None = None,
         context_network: Network | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         shape = checks.shape("event_shape", event_shape)
         policy = kwargs.get("dtype")
@@ -208,7 +210,7 @@ class RealNVP(Flow):
         self.remat = bool(remat)
 
     @classmethod
-    def cifar10(cls, **kwargs):
+    def cifar10(cls, **kwargs: Any) -> Self:
         """The paper's flow of CIFAR-10: 2 levels, 8 residual blocks of 64 channels; `kwargs` override."""
         return cls(
             **{
@@ -222,7 +224,7 @@ class RealNVP(Flow):
         )
 
     @classmethod
-    def celeba64(cls, **kwargs):
+    def celeba64(cls, **kwargs: Any) -> Self:
         """The paper's flow of CelebA: down to 4x4 in 5 levels, 2 residual blocks of 32 channels."""
         return cls(
             **{
@@ -237,8 +239,16 @@ class RealNVP(Flow):
 
     @classmethod
     def estimated_size(
-        cls, event_shape, couplings, hidden_units, levels, hidden_channels, blocks, context_shape, **others
-    ):
+        cls,
+        event_shape: Shape,
+        couplings: int | None,
+        hidden_units: Shape | None,
+        levels: int | None,
+        hidden_channels: int | None,
+        blocks: int | None,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         size, context = size_of(event_shape), size_of(context_shape)
         if len(sizes(event_shape)) != 3:

@@ -1,5 +1,8 @@
 """TarFlow: autoregressive flows of patches by causal transformers."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,6 +15,7 @@ from flowzoo.layers.patches import checked_image
 from flowzoo.models.arguments import Network, Shape
 from flowzoo.models.parts import image_data_end
 from flowzoo.models.sizes import context_size, size_of, sizes, transformer_size
+from flowzoo.types import ArrayLike, Seed, Tensor
 
 TRANSFORMERS = ("softplus", "affine", "additive", "mixture_of_logistics", "spline")
 METHODS = ("exact", "jacobi")
@@ -101,7 +105,7 @@ class TarFlow(Flow):
         base: str = "normal",
         context_shape: Shape | None = None,
         context_network: Network | None = None,
-        **kwargs,
+        **kwargs: Any,
     ):
         if classes is not None:
             checks.positive_integer("classes", classes)
@@ -171,7 +175,7 @@ class TarFlow(Flow):
         if noise_scale is not None:
             self.noise_parts = FINE
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: ArrayLike, training: bool = False) -> Tensor:
         """log_prob of a batch, as `flowzoo.Flow.call` gives it; in training some labels are dropped."""
         if training and self.classes and self.label_dropout:
             x, labels, _ = self._intake.parts(inputs)
@@ -182,17 +186,17 @@ class TarFlow(Flow):
 
     def sample(
         self,
-        n,
-        context=None,
+        n: int,
+        context: ArrayLike | None = None,
         *,
-        temperature=1.0,
-        seed=None,
-        batch_size=None,
-        discrete=True,
-        guidance=0.0,
-        method="exact",
-        tolerance=1e-3,
-    ):
+        temperature: float | Sequence[float] = 1.0,
+        seed: Seed = None,
+        batch_size: int | None = None,
+        discrete: bool = True,
+        guidance: float = 0.0,
+        method: str = "exact",
+        tolerance: float = 1e-3,
+    ) -> Tensor:
         """Draws `n` examples, as `flowzoo.Flow.sample` does, (n, *event_shape).
 
         Arguments:
@@ -235,7 +239,14 @@ class TarFlow(Flow):
                 x = layer.solve_by_iteration(x, context, guidance=guidance, tolerance=tolerance)
         return x
 
-    def denoise(self, x, context=None, *, batch_size=None, discrete=True):
+    def denoise(
+        self,
+        x: ArrayLike,
+        context: ArrayLike | None = None,
+        *,
+        batch_size: int | None = None,
+        discrete: bool = True,
+    ) -> Tensor:
         """Noisy images moved to the mean of the clean ones that they may be of: x + s^2 grad log p(x).
 
         s is `noise_scale` in pixels, and p the density of noisy images that the flow was trained on.
@@ -285,19 +296,19 @@ class TarFlow(Flow):
         return None if self.noise_scale is not None else super()._encoded_noise(key, start, x)
 
     @classmethod
-    def mnist(cls, **kwargs):
+    def mnist(cls, **kwargs: Any) -> Self:
         """The paper's small flow of MNIST, for samples: patches of 4, 4 blocks of 4 layers of 128."""
         sampling = {"event_shape": (28, 28, 1), "classes": 10, "noise_scale": 0.1}
         return cls(**{**sampling, **kwargs})
 
     @classmethod
-    def imagenet64(cls, **kwargs):
+    def imagenet64(cls, **kwargs: Any) -> Self:
         """The paper's flow of 64x64 ImageNet for likelihood: patches of 2, 8 blocks of 8 layers of 768."""
         size = {"patch_size": 2, "blocks": 8, "layers_per_block": 8, "hidden_size": 768}
         return cls(**{"event_shape": (64, 64, 3), **size, **kwargs})
 
     @classmethod
-    def imagenet128(cls, **kwargs):
+    def imagenet128(cls, **kwargs: Any) -> Self:
         """The paper's flow of 128x128 ImageNet for samples: patches of 4, 8 blocks of 8 layers of 1024."""
         size = {"patch_size": 4, "blocks": 8, "layers_per_block": 8, "hidden_size": 1024}
         sampling = {"classes": 1000, "noise_scale": 0.15}
@@ -305,8 +316,16 @@ class TarFlow(Flow):
 
     @classmethod
     def estimated_size(
-        cls, event_shape, patch_size, blocks, layers_per_block, hidden_size, classes, context_shape, **others
-    ):
+        cls,
+        event_shape: Shape,
+        patch_size: int,
+        blocks: int,
+        layers_per_block: int,
+        hidden_size: int,
+        classes: int | None,
+        context_shape: Shape | None,
+        **others: Any,
+    ) -> tuple[float, float]:
         """About how many layers with weights, and weights, these arguments make."""
         shape = sizes(event_shape)
         tokens, numbers = (*shape, 1, 1)[:2]

@@ -1,9 +1,12 @@
 """Convolutional encoder and decoder of images: small images of features, and back."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from flowzoo import checks
+from flowzoo.types import Activation, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -28,7 +31,15 @@ class ConvEncoder(keras.layers.Layer):
         (5, 2, 2, 16)
     """
 
-    def __init__(self, hidden_channels=64, *, levels=2, blocks=2, activation="elu", **kwargs):
+    def __init__(
+        self,
+        hidden_channels: int = 64,
+        *,
+        levels: int = 2,
+        blocks: int = 2,
+        activation: Activation = "elu",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.hidden_channels = checks.positive_integer("hidden_channels", hidden_channels)
         self.levels = checks.positive_integer("levels", levels)
@@ -44,12 +55,12 @@ class ConvEncoder(keras.layers.Layer):
             for i in range(self.blocks)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for layer in (*self.downward, *self.residuals):
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         for convolution in self.downward[:-1]:
             inputs = self.activate(convolution(inputs))
         hidden = self.downward[-1](inputs)
@@ -57,11 +68,11 @@ class ConvEncoder(keras.layers.Layer):
             hidden = block(hidden)
         return self.activate(hidden)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return (batch, height // 2**self.levels, width // 2**self.levels, self.hidden_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_channels": self.hidden_channels,
@@ -92,7 +103,16 @@ class ConvDecoder(keras.layers.Layer):
         (5, 8, 8, 3)
     """
 
-    def __init__(self, channels, hidden_channels=64, *, levels=2, blocks=2, activation="elu", **kwargs):
+    def __init__(
+        self,
+        channels: int,
+        hidden_channels: int = 64,
+        *,
+        levels: int = 2,
+        blocks: int = 2,
+        activation: Activation = "elu",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.channels = checks.positive_integer("channels", channels)
         self.hidden_channels = checks.positive_integer("hidden_channels", hidden_channels)
@@ -110,7 +130,7 @@ class ConvDecoder(keras.layers.Layer):
             _convolution(4 * width, dtype=self.dtype_policy, name=f"up_{i}") for i, width in enumerate(widths)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for layer in (self.entry, *self.residuals):
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
@@ -118,7 +138,7 @@ class ConvDecoder(keras.layers.Layer):
             convolution.build(input_shape)
             input_shape = _doubled(convolution.compute_output_shape(input_shape))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         hidden = self.entry(inputs)
         for block in self.residuals:
             hidden = block(hidden)
@@ -129,11 +149,11 @@ class ConvDecoder(keras.layers.Layer):
             hidden = ops.reshape(ops.transpose(squares, (0, 1, 3, 2, 4, 5)), (-1, height, width, channels))
         return hidden
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, _ = input_shape
         return (batch, height * 2**self.levels, width * 2**self.levels, self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "channels": self.channels,

@@ -1,11 +1,13 @@
 """Convolutional conditioners: Glow's network and its zero-initialised last layer."""
 
 import math
+from typing import Any
 
 import keras
 from keras import ops
 
 from flowzoo import checks
+from flowzoo.types import Activation, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -27,7 +29,7 @@ class ConvNet(keras.layers.Layer):
         (5, 8, 8, 32)
     """
 
-    def __init__(self, hidden_channels=512, *, activation="relu", **kwargs):
+    def __init__(self, hidden_channels: int = 512, *, activation: Activation = "relu", **kwargs: Any):
         super().__init__(**kwargs)
         self.hidden_channels = checks.positive_integer("hidden_channels", hidden_channels)
         self.activation = activation
@@ -44,20 +46,20 @@ class ConvNet(keras.layers.Layer):
             for i, (layer, kernel_size) in enumerate(((keras.layers.Conv2D, 3), (PointwiseConv2D, 1)))
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for convolution in self.convolutions:
             convolution.build(input_shape)
             input_shape = self.compute_output_shape(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         for convolution in self.convolutions:
             inputs = convolution(inputs)
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.hidden_channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_channels": self.hidden_channels,
@@ -101,7 +103,7 @@ class ZeroConv2D(keras.layers.Layer):
         ((5, 8, 8, 6), 0.0)
     """
 
-    def __init__(self, channels, **kwargs):
+    def __init__(self, channels: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.channels = checks.positive_integer("channels", channels)
         self.convolution = keras.layers.Conv2D(
@@ -113,16 +115,16 @@ class ZeroConv2D(keras.layers.Layer):
             name="convolution",
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.convolution.build(input_shape)
         start = keras.initializers.Constant(-math.log(9 * input_shape[-1]) / 6)
         self.log_scale = self.add_weight(shape=(self.channels,), initializer=start, name="log_scale")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return self.convolution(inputs) * ops.exp(3.0 * self.log_scale)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "channels": self.channels}

@@ -1,6 +1,8 @@
 """MADE: a masked dense network whose outputs respect an order of the inputs."""
 
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ from keras import ops
 
 from flowzoo import backend, checks
 from flowzoo.networks.initial import INITIALIZERS, in_blocks, kernel_and_bias
+from flowzoo.types import Activation, Initializer, Seed, Shape, Tensor
 
 ORDERS = ("natural", "reversed", "random")
 
@@ -50,17 +53,17 @@ class MADE(keras.layers.Layer):
 
     def __init__(
         self,
-        parameters=2,
+        parameters: int = 2,
         *,
-        hidden_units=(64, 64),
-        activation="relu",
-        order="natural",
-        seed=None,
-        residual=False,
-        periodic=(),
-        initializer="he_normal",
-        output_scales=None,
-        **kwargs,
+        hidden_units: Sequence[int] = (64, 64),
+        activation: Activation = "relu",
+        order: str = "natural",
+        seed: Seed = None,
+        residual: bool = False,
+        periodic: Sequence[int] = (),
+        initializer: Initializer = "he_normal",
+        output_scales: Sequence[float] | None = None,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.parameters = checks.positive_integer("parameters", parameters)
@@ -81,7 +84,7 @@ class MADE(keras.layers.Layer):
         self.initializer = checks.choice("initializer", initializer, INITIALIZERS)
         self.output_scales = tuple(output_scales or (1.0,) * self.parameters)
 
-    def build(self, inputs_shape, context_shape=None):
+    def build(self, inputs_shape: Shape, context_shape: Shape | None = None) -> None:
         self.size = inputs_shape[-1]
         self.degrees = self.add_weight(
             shape=(self.size,),
@@ -138,7 +141,7 @@ class MADE(keras.layers.Layer):
         """Whether hidden layer i ends a residual block, and adds what layer i - 2 gave."""
         return self.residual and i > 0 and i % 2 == 0
 
-    def call(self, inputs, context=None):
+    def call(self, inputs: Tensor, context: Tensor | None = None) -> Tensor:
         degrees = ops.convert_to_tensor(self.degrees)
         hidden, sums = inputs, []
         if self.periodic:
@@ -164,7 +167,7 @@ class MADE(keras.layers.Layer):
         kernel = ops.convert_to_tensor(kernel)
         return ops.matmul(inputs, kernel * ops.cast(mask, kernel.dtype))
 
-    def solve(self, transform, z, context=None):
+    def solve(self, transform: Callable[..., Tensor], z: Tensor, context: Tensor | None = None) -> Tensor:
         """x with x_i, l_i = transform(z_i, MADE(x)_i) for all i, and the sum of all l_i.
 
         This takes the arithmetic of about one pass, in D steps. Each step evaluates the hidden units
@@ -243,10 +246,10 @@ class MADE(keras.layers.Layer):
         angle = ops.take(ops.convert_to_tensor(self.angles), dimension)
         return [ops.where(angle, ops.cos(value), value), ops.sin(value)]
 
-    def compute_output_shape(self, inputs_shape, context_shape=None):
+    def compute_output_shape(self, inputs_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (*inputs_shape[:-1], self.parameters * inputs_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "parameters": self.parameters,

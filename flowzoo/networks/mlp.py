@@ -1,9 +1,13 @@
 """Multilayer perceptrons, plain and residual."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
 from flowzoo import checks
 from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
+from flowzoo.types import Activation, Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -23,7 +27,13 @@ class MLP(keras.layers.Layer):
     """
 
     def __init__(
-        self, hidden_units=(64, 64), *, activation="relu", dropout=0.0, initializer="he_normal", **kwargs
+        self,
+        hidden_units: Sequence[int] = (64, 64),
+        *,
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        initializer: Initializer = "he_normal",
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.hidden_units = checks.hidden_units(hidden_units)
@@ -42,7 +52,7 @@ class MLP(keras.layers.Layer):
             )
         self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for layer in self.hidden_layers:
             layer.kernel_initializer, layer.bias_initializer = map(
                 keras.initializers.get, kernel_and_bias(self.initializer, input_shape[-1])
@@ -51,15 +61,15 @@ class MLP(keras.layers.Layer):
             input_shape = layer.compute_output_shape(input_shape)
         self.dropout_layer.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         for layer in self.hidden_layers:
             inputs = self.dropout_layer(layer(inputs))
         return inputs
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.hidden_units[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_units": self.hidden_units,
@@ -88,7 +98,7 @@ class ResidualMLP(keras.layers.Layer):
         (5, 32)
     """
 
-    def __init__(self, units=64, *, blocks=2, activation="relu", **kwargs):
+    def __init__(self, units: int = 64, *, blocks: int = 2, activation: Activation = "relu", **kwargs: Any):
         super().__init__(**kwargs)
         self.units = checks.positive_integer("units", units)
         self.blocks = checks.positive_integer("blocks", blocks)
@@ -105,22 +115,22 @@ class ResidualMLP(keras.layers.Layer):
             self.units, kernel_initializer=initializer, dtype=self.dtype_policy, name=name
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.input_layer.build(input_shape)
         for layers in self.block_layers:
             for layer in layers:
                 layer.build(self.compute_output_shape(input_shape))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         hidden = self.input_layer(inputs)
         for first, second in self.block_layers:
             hidden = hidden + second(self.activate(first(self.activate(hidden))))
         return self.activate(hidden)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "units": self.units,

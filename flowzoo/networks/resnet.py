@@ -1,9 +1,12 @@
 """RealNVP's residual convolutional conditioner."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from flowzoo import checks, replicas
+from flowzoo.types import Activation, Shape, Tensor
 
 NORMALIZATIONS = ("batch", "affine")
 
@@ -32,7 +35,15 @@ class ResNet(keras.layers.Layer):
         (5, 8, 8, 16)
     """
 
-    def __init__(self, channels=32, *, blocks=4, activation="relu", normalization="batch", **kwargs):
+    def __init__(
+        self,
+        channels: int = 32,
+        *,
+        blocks: int = 4,
+        activation: Activation = "relu",
+        normalization: str | None = "batch",
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.channels = checks.positive_integer("channels", channels)
         self.blocks = checks.positive_integer("blocks", blocks)
@@ -51,14 +62,14 @@ class ResNet(keras.layers.Layer):
         several = replicas.in_scope() > 1
         return keras.layers.BatchNormalization(synchronized=several, dtype=self.dtype_policy, name=name)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         for convolution in self.convolutions:
             convolution.build(input_shape)
             input_shape = self.compute_output_shape(input_shape)
         for norm in self.norms:
             norm.build(input_shape)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         hidden = self.convolutions[0](inputs)
         for block in range(self.blocks):
             change = hidden
@@ -67,10 +78,10 @@ class ResNet(keras.layers.Layer):
             hidden = hidden + change
         return self.activate(self.norms[-1](hidden))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.channels)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "channels": self.channels,

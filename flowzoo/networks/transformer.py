@@ -1,12 +1,14 @@
 """Transformer layers, and a vision transformer for couplings."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
+from flowzoo.types import Shape, Tensor
 
 HEAD_SIZE = 64
 EPSILON = 1e-6
@@ -35,12 +37,12 @@ class TransformerLayer(keras.layers.Layer):
         ((2, 5, 128), 2)
     """
 
-    def __init__(self, heads=None, *, causal=False, **kwargs):
+    def __init__(self, heads: int | None = None, *, causal: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.given_heads = None if heads is None else checks.positive_integer("heads", heads)
         self.causal = bool(causal)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.size = size = input_shape[-1]
         self.heads = self.given_heads or default_heads(size)
         if size % self.heads:
@@ -60,14 +62,16 @@ class TransformerLayer(keras.layers.Layer):
             layer.build((None, size))
         self.mlp_out.build((None, 4 * size))
 
-    def call(self, hidden):
+    def call(self, hidden: Tensor) -> Tensor:
         """All tokens at once."""
         length = hidden.shape[1]
         queries, keys, values = self._projected(hidden)
         seen = np.tri(length, dtype=bool) if self.causal else None
         return self._rest(hidden, _attention(queries, keys, values, seen))
 
-    def extend(self, hidden, place, keys, values):
+    def extend(
+        self, hidden: Tensor, place: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Some tokens after others, whose keys and values are kept: what `call` gives for these tokens.
 
         Arguments:
@@ -84,7 +88,7 @@ class TransformerLayer(keras.layers.Layer):
         seen = ops.arange(length, dtype="int32")[None, :] <= place + ops.arange(count, dtype="int32")[:, None]
         return self._rest(hidden, _attention(queries, keys, values, seen)), keys, values
 
-    def nothing_kept(self, batch, length):
+    def nothing_kept(self, batch: int, length: int) -> tuple[Tensor, Tensor]:
         """Keys and values before the first token: zeros, two tensors (batch * heads, length, d / heads)."""
         zeros = ops.zeros((batch * self.heads, length, self.size // self.heads), self.compute_dtype)
         return zeros, zeros
@@ -110,10 +114,10 @@ class TransformerLayer(keras.layers.Layer):
         """Normalised tokens in a row, (batch * n, d), for one matrix product."""
         return norm(ops.reshape(hidden, (-1, self.size)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "heads": self.given_heads, "causal": self.causal}
 
 
@@ -174,7 +178,7 @@ class VisionTransformer(keras.layers.Layer):
         (2, 4, 4, 64)
     """
 
-    def __init__(self, hidden_size=128, *, layers=2, heads=None, **kwargs):
+    def __init__(self, hidden_size: int = 128, *, layers: int = 2, heads: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
         self.hidden_size = checks.positive_integer("hidden_size", hidden_size)
         self.layers = checks.positive_integer("layers", layers)
@@ -186,7 +190,7 @@ class VisionTransformer(keras.layers.Layer):
         ]
         self.norm = keras.layers.LayerNormalization(epsilon=EPSILON, dtype=policy, name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.length = math.prod(input_shape[1:-1])
         self.embedding.build((None, input_shape[-1]))
         self.positions = position_embedding(self, self.length, self.hidden_size)
@@ -194,7 +198,7 @@ class VisionTransformer(keras.layers.Layer):
             layer.build((None, self.length, self.hidden_size))
         self.norm.build((None, self.length, self.hidden_size))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         hidden = self.embedding(ops.reshape(inputs, (-1, inputs.shape[-1])))
         positions = ops.cast(self.positions, self.compute_dtype)
         hidden = ops.reshape(hidden, (-1, self.length, self.hidden_size)) + positions
@@ -202,10 +206,10 @@ class VisionTransformer(keras.layers.Layer):
             hidden = layer(hidden)
         return ops.reshape(self.norm(hidden), (-1, *inputs.shape[1:-1], self.hidden_size))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.hidden_size)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "hidden_size": self.hidden_size,

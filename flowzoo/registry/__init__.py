@@ -1,9 +1,16 @@
 """Pretrained models: names to weights. What needs Keras is imported when it is used."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info, list_models
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from flowzoo.registry.attributes import attribute_directions
+    from flowzoo.registry.fingerprint import verify
+    from flowzoo.registry.publish import save_pretrained
+    from flowzoo.registry.weights import load
 
 _WHERE = {
     "attribute_directions": "flowzoo.registry.attributes",

@@ -7,9 +7,10 @@ import numpy as np
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.folder import MODEL_FILE
 from flowzoo.registry.index import info
+from flowzoo.types import PathLike
 
 
-def attribute_directions(name_or_path):
+def attribute_directions(name_or_path: PathLike) -> dict[str, np.ndarray]:
     """The attribute directions that come with a pretrained model, for `flow.manipulate`.
 
     Each is the mean latent of training images with the attribute less that of training images as

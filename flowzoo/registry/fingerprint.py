@@ -5,11 +5,12 @@ import math
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.index import info
 from flowzoo.registry.weights import load
+from flowzoo.types import PathLike
 
 TOLERANCE = 1e-3  # relative
 
 
-def verify(name_or_path):
+def verify(name_or_path: PathLike) -> float:
     """Hashes a model's weights again, loads them, and compares its fingerprint with the stored one.
 
     Returns: the largest difference, relative to the stored number.

@@ -4,10 +4,12 @@ import copy
 import difflib
 import os
 import pathlib
+from typing import Any
 
 from flowzoo.registry import sources
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.folder import MODEL_FILE, is_name, read_model_file
+from flowzoo.types import PathLike
 
 
 def shipped():
@@ -21,7 +23,7 @@ def local_folders():
     return [folder for folder in folders if isinstance(folder, pathlib.Path) and folder.is_dir()]
 
 
-def list_models():
+def list_models() -> list[str]:
     """Names of the pretrained models, sorted: of `$FLOWZOO_HUB` if a folder, and flowzoo's own.
 
     Example:
@@ -32,7 +34,7 @@ def list_models():
     return sorted(found | shipped().keys())
 
 
-def info(name_or_path):
+def info(name_or_path: PathLike) -> dict[str, Any]:
     """What the model card knows, as a dict: class, config, data, recipe, metrics, weights file.
 
     Arguments:

@@ -4,7 +4,9 @@ import json
 import math
 import pathlib
 import shutil
+from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -24,6 +26,7 @@ from flowzoo.registry.folder import (
 )
 from flowzoo.registry.metadata import RESULTS_FOLDER, evaluation_results
 from flowzoo.registry.weights import load, read_weights, save_weights
+from flowzoo.types import PathLike
 
 STRENGTH = 4.0  # of the attribute directions, at the ends of a row of attributes.png
 # What new weights make untrue.
@@ -39,7 +42,9 @@ OF_WEIGHTS = (
 )
 
 
-def save_pretrained(flow, folder, *, dtype="float16", format="h5", **facts):
+def save_pretrained(
+    flow: keras.Model, folder: PathLike, *, dtype: str = "float16", format: str = "h5", **facts: Any
+) -> dict[str, Any]:
     """Writes a flow of the catalogue as a folder of the zoo: config, weights, card, samples.
 
     Arguments:

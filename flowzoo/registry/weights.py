@@ -1,6 +1,7 @@
 """Weights files: writing them in 16 or 32 bits, reading them with care."""
 
 import pathlib
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,9 +13,10 @@ from flowzoo.registry.download import find_weights
 from flowzoo.registry.errors import RegistryError
 from flowzoo.registry.folder import WEIGHTS_FILES, sha256, write_atomically
 from flowzoo.registry.index import look_up
+from flowzoo.types import PathLike
 
 
-def load(name_or_path, *, weights=True, dtype=None, **config):
+def load(name_or_path: PathLike, *, weights: bool = True, dtype: Any = None, **config: Any) -> Any:
     """A flow of the zoo by name, pretrained; its weights are downloaded once, and checked every time.
 
     Arguments:

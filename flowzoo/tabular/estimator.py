@@ -1,6 +1,7 @@
 """A scikit-learn estimator that models data frames by flows."""
 
 import warnings
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from flowzoo.tabular.parts import Discrete, Imputer, Reals
 from flowzoo.tabular.schema import Schema
 from flowzoo.tabular.seeds import seeded
 from flowzoo.tabular.training import batch_size_for, epochs_for, held_out, width_for
+from flowzoo.types import ArrayLike, PathLike, Seed
 
 FILLED = 5  # draws of the gaps of a row that the flow learns from
 DRAWS = 20_000  # rows from which an imputer learns where the table was fitted without one
@@ -40,18 +42,18 @@ class TableFlow(BaseEstimator):
 
     def __init__(
         self,
-        flow="nsf",
+        flow: Any = "nsf",
         *,
-        schema=None,
-        imputer="auto",
-        epochs=None,
-        batch_size=None,
-        width=None,
-        learning_rate=2e-3,
-        validation_fraction=0.15,
-        patience=15,
-        seed=0,
-        verbose=1,
+        schema: Any = None,
+        imputer: Any = "auto",
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        width: int | None = None,
+        learning_rate: float = 2e-3,
+        validation_fraction: float = 0.15,
+        patience: int = 15,
+        seed: Seed = 0,
+        verbose: int = 1,
     ):
         self.flow = flow
         self.schema = schema
@@ -65,7 +67,15 @@ class TableFlow(BaseEstimator):
         self.seed = seed
         self.verbose = verbose
 
-    def fit(self, X, y=None, *, given=None, sample_weight=None, epochs=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike | None = None,
+        *,
+        given: Any = None,
+        sample_weight: ArrayLike | None = None,
+        epochs: int | None = None,
+    ) -> Self:
         """Learns p(columns), or with `given`, a list of names, p(other columns | these).
 
         Arguments:
@@ -158,7 +168,7 @@ class TableFlow(BaseEstimator):
 
     # What the fitted table answers.
 
-    def score_samples(self, X):
+    def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of the reals plus log-probability of the categories and integers of each row.
 
         In nats, in the units of the table: per unit of each real column, per day of a date. Rows with gaps
@@ -181,11 +191,13 @@ class TableFlow(BaseEstimator):
         parts = [part for part in (self.discrete_, self.reals_) if part is not None]
         return sum((part.log_prob(encoded) for part in parts), start=np.zeros(len(encoded)))
 
-    def score(self, X, y=None):
+    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
         """The mean of `score_samples`, in nats."""
         return float(np.mean(self.score_samples(X)))
 
-    def sample(self, n=1, given=None, *, seed=None, batch_size=None):
+    def sample(
+        self, n: int = 1, given: Any = None, *, seed: Seed = None, batch_size: int | None = None
+    ) -> Any:
         """Draws rows: a frame of the kind, columns, dtypes, categories and bounds of that in training.
 
         Arguments:
@@ -217,7 +229,7 @@ class TableFlow(BaseEstimator):
             encoded = self.reals_.draw(encoded, rng)
         return encoded
 
-    def impute(self, X, n=1, *, seed=None):
+    def impute(self, X: ArrayLike, n: int = 1, *, seed: Seed = None) -> Any:
         """Draws what is missing in a frame, given what is there; values that are there stay.
 
         Returns: for n = 1 a frame like X; for more, a list of n of them.
@@ -234,7 +246,7 @@ class TableFlow(BaseEstimator):
             found.append(in_form(self.layout_.decode(drawn, frame), return_form))
         return found[0] if n == 1 else found
 
-    def ranks(self, X, *, seed=None, draws=None):
+    def ranks(self, X: ArrayLike, *, seed: Seed = None, draws: int | None = None) -> Any:
         """Where each value lies in its distribution given the rest of the row: uniform, if all is right.
 
         The rank of a value is the part of its conditional distribution below it, and of what lies at it, for
@@ -262,19 +274,19 @@ class TableFlow(BaseEstimator):
         ranks = pd.DataFrame(found, frame.index, [column.name for column in self.layout_.free])
         return ranks[[name for name in frame.columns if name in set(ranks.columns)]]
 
-    def strangest(self, X, n=10):
+    def strangest(self, X: ArrayLike, n: int = 10) -> Any:
         """The n rows of the lowest `score_samples`, the lowest first, with it in a column "score"."""
         frame, scores = self._frame(X), self.score_samples(X)
         order = np.argsort(scores, kind="stable")[:n]
         return in_form(frame.iloc[order].assign(score=scores[order]), form_of(X))
 
-    def save(self, path):
+    def save(self, path: PathLike) -> None:
         """Writes the table's models, schema and arguments into one file, without pickle."""
         check_is_fitted(self)
         storage.save(self, path)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: PathLike) -> Self:
         """The table that `save` wrote."""
         return storage.load(cls, path)
 

@@ -1,11 +1,13 @@
 """What the columns of a table are: kinds, bounds and categories, found in a frame or said by the user."""
 
 import dataclasses
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
 from flowzoo.tabular.transforms import chosen, deviation, from_line, spread, to_line, transforms_for
+from flowzoo.types import ArrayLike
 
 KINDS = ("real", "integer", "category", "constant")
 NARROW = 32  # an integer column of at most so many values has a probability of its own for each
@@ -45,15 +47,15 @@ class Column:
     scale: float = 1.0
 
     @property
-    def is_date(self):
+    def is_date(self) -> bool:
         return self.dtype.startswith(("datetime", "timedelta"))
 
     @property
-    def is_narrow(self):
+    def is_narrow(self) -> bool:
         """Whether an integer column has few enough values for a probability of its own for each."""
         return self.kind == "integer" and self.values[1] - self.values[0] < NARROW
 
-    def fitted(self, numbers):
+    def fitted(self, numbers: np.ndarray) -> "Column":
         """The column with the statistics of float64 numbers, none of them missing."""
         if self.kind not in ("real", "integer"):
             return self
@@ -61,7 +63,7 @@ class Column:
         u = to_line(placed, numbers)[0] if self.kind == "real" else numbers
         return dataclasses.replace(placed, center=float(np.mean(u)), scale=deviation(u))
 
-    def encode(self, numbers):
+    def encode(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What models see, float64 (n,), and its log-derivative in nats: codes, or standardised numbers."""
         if self.kind == "real":
             u, log_det = to_line(self, numbers)
@@ -70,7 +72,7 @@ class Column:
             return (numbers - self.center) / self.scale, np.zeros(len(numbers))
         return numbers, np.zeros(len(numbers))
 
-    def decode(self, encoded):
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
         """The numbers that `encode` makes `encoded` of."""
         if self.kind == "real":
             return from_line(self, encoded * self.scale + self.center)
@@ -78,7 +80,7 @@ class Column:
             return np.clip(np.rint(encoded * self.scale + self.center), self.low, self.high)
         return encoded
 
-    def describe(self):
+    def describe(self) -> str:
         """What there is to say of the column beyond its kind."""
         if self.kind == "category":
             shown = ", ".join(str(value) for value in self.values[:6])
@@ -116,7 +118,7 @@ class Schema:
     columns: tuple
 
     @property
-    def names(self):
+    def names(self) -> list[Any]:
         return [column.name for column in self.columns]
 
     def __getitem__(self, name):
@@ -135,7 +137,7 @@ class Schema:
         )
 
     @classmethod
-    def infer(cls, frame, said=None):
+    def infer(cls, frame: ArrayLike, said: dict[Any, dict[str, Any]] | None = None) -> Self:
         """The schema of a pandas frame.
 
         Arguments:
@@ -153,12 +155,12 @@ class Schema:
                 )
         return cls(tuple(column_of(frame[name], dict(said.get(name, {}))) for name in frame.columns))
 
-    def as_dicts(self):
+    def as_dicts(self) -> list[dict[str, Any]]:
         """What `from_dicts` makes the schema of, for JSON."""
         return [dataclasses.asdict(column) for column in self.columns]
 
     @classmethod
-    def from_dicts(cls, dicts):
+    def from_dicts(cls, dicts: list[dict[str, Any]]) -> Self:
         return cls(tuple(Column(**{**one, "values": tuple(one["values"])}) for one in dicts))
 
 

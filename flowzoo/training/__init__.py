@@ -1,6 +1,11 @@
 """Training and measuring the zoo's models by their recipes; Keras is imported when it is used."""
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers
+    from flowzoo.training.measuring import evaluate_pretrained
+    from flowzoo.training.recipe import train
 
 _WHERE = {
     "evaluate_pretrained": "flowzoo.training.measuring",

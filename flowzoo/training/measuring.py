@@ -1,13 +1,23 @@
 """Measuring a model on the split that its card names."""
 
+from collections.abc import Callable
+from typing import Any
+
 from flowzoo.datasets import TOY_DENSITIES, binarize
 from flowzoo.registry.index import info
 from flowzoo.registry.weights import load
 from flowzoo.training.data import labels_for, reader
 from flowzoo.training.facts import check_data
+from flowzoo.types import PathLike
 
 
-def evaluate_pretrained(name_or_path, *, data_dir=None, data_file=None, progress=None):
+def evaluate_pretrained(
+    name_or_path: PathLike,
+    *,
+    data_dir: str | None = None,
+    data_file: PathLike | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> dict[str, Any]:
     """Measures a pretrained model again on the split that its card names.
 
     Arguments:

@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import time
+from typing import Any
 
 import keras
 
@@ -21,20 +22,21 @@ from flowzoo.training.facts import check_data, check_recipe
 from flowzoo.training.hardware import hardware
 from flowzoo.training.measuring import measure_on_test_split
 from flowzoo.training.optimizer import recipe_optimizer
+from flowzoo.types import PathLike
 
 
 def train(
-    name_or_path,
-    folder,
+    name_or_path: PathLike,
+    folder: PathLike,
     *,
-    data_dir=None,
-    data_file=None,
-    epochs=None,
-    learning_rate=None,
-    dtype_policy=None,
-    devices=None,
-    verbose=1,
-):
+    data_dir: str | None = None,
+    data_file: PathLike | None = None,
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    dtype_policy: str | None = None,
+    devices: int | None = None,
+    verbose: str | int = 1,
+) -> dict[str, Any] | None:
     """Trains a model of the zoo by the recipe in its `model.json`, and publishes it to `folder`.
 
     The recipe fixes data, epochs, batch size, optimizer, precision and seed; on a GPU the precision

@@ -4,6 +4,7 @@ Coupling and autoregressive layers take any of them, by name or as an object.
 """
 
 import inspect
+from typing import Any
 
 import keras
 
@@ -11,6 +12,7 @@ from flowzoo.transformers.affine import Additive, Affine, Gated, SigmoidAffine, 
 from flowzoo.transformers.mixtures import MixtureOfGaussians, MixtureOfLogistics
 from flowzoo.transformers.spline import CircularSpline, RationalQuadraticSpline
 from flowzoo.transformers.transformer import Transformer
+from flowzoo.types import TransformerLike
 
 __all__ = [
     "Additive",
@@ -37,7 +39,7 @@ TRANSFORMERS = {
 }
 
 
-def get(transformer, **options):
+def get(transformer: TransformerLike, **options: Any) -> Transformer:
     """A transformer from its name, its object, or the object's config.
 
     Arguments:
@@ -64,6 +66,6 @@ def get(transformer, **options):
     return kind(**{name: value for name, value in options.items() if name in taken})
 
 
-def serialized(transformer):
+def serialized(transformer: TransformerLike) -> Any:
     """What `get` takes again: a name as it is, an object as its config."""
     return transformer if isinstance(transformer, str) else keras.saving.serialize_keras_object(transformer)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowzoo.transformers.transformer import Transformer
+from flowzoo.types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
@@ -17,10 +18,10 @@ class Additive(Transformer):
     def __init__(self):
         pass
 
-    def forward(self, z, shift):
+    def forward(self, z: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         return z + shift, ops.zeros_like(z)
 
-    def inverse(self, x, shift):
+    def inverse(self, x: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         return x - shift, ops.zeros_like(x)
 
 
@@ -37,18 +38,18 @@ class Affine(Transformer):
     parameters = 2
     start_scales = (1.0, 0.1)  # log-scales add up from layer to layer, to a flow that explodes
 
-    def __init__(self, log_scale_bound=2.0):
+    def __init__(self, log_scale_bound: float = 2.0):
         self.log_scale_bound = log_scale_bound
 
     def _shift_and_log_scale(self, parameters):
         shift, raw = ops.split(parameters, 2, axis=-1)
         return shift, soft_clamp(raw, self.log_scale_bound)
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale = self._shift_and_log_scale(parameters)
         return z * ops.exp(log_scale) + shift, log_scale
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale = self._shift_and_log_scale(parameters)
         return (x - shift) * ops.exp(-log_scale), -log_scale
 
@@ -67,7 +68,7 @@ class SoftplusAffine(Transformer):
 
     parameters = 2
 
-    def __init__(self, log_scale_bound=4.0, shift_bound=8.0):
+    def __init__(self, log_scale_bound: float = 4.0, shift_bound: float = 8.0):
         self.log_scale_bound = log_scale_bound
         self.shift_bound = shift_bound
 
@@ -76,11 +77,11 @@ class SoftplusAffine(Transformer):
         scale = ops.softplus(soft_clamp(raw, self.log_scale_bound) + math.log(math.e - 1))
         return soft_clamp(shift, self.shift_bound), scale
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, scale = self._shift_and_scale(parameters)
         return z * scale + shift, ops.log(scale)
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, scale = self._shift_and_scale(parameters)
         return (x - shift) / scale, -ops.log(scale)
 
@@ -97,7 +98,7 @@ class SigmoidAffine(Affine):
 
     start_scales = (1.0, 1.0)
 
-    def __init__(self, log_scale_bound=4.0):
+    def __init__(self, log_scale_bound: float = 4.0):
         super().__init__(log_scale_bound)
 
     def _shift_and_log_scale(self, parameters):
@@ -117,7 +118,7 @@ class Gated(Transformer):
 
     parameters = 2
 
-    def __init__(self, forget_bias=1.0):
+    def __init__(self, forget_bias: float = 1.0):
         self.forget_bias = forget_bias
 
     def _gates(self, parameters):
@@ -126,11 +127,11 @@ class Gated(Transformer):
         raw = raw + self.forget_bias
         return m, -ops.softplus(-raw), -ops.softplus(raw)
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         m, log_keep, log_change = self._gates(parameters)
         return (z - ops.exp(log_change) * m) * ops.exp(-log_keep), -log_keep
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         m, log_keep, log_change = self._gates(parameters)
         return ops.exp(log_keep) * x + ops.exp(log_change) * m, log_keep
 

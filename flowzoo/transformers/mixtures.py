@@ -10,6 +10,7 @@ from flowzoo.backend import tfd
 from flowzoo.transformers.affine import soft_clamp
 from flowzoo.transformers.logistic import log_sigmoid_slope
 from flowzoo.transformers.transformer import Transformer
+from flowzoo.types import Tensor
 
 LOG_SQRT_2_PI = 0.5 * math.log(2 * math.pi)
 
@@ -29,12 +30,12 @@ class Mixture(Transformer):
 
     iterations = 50
 
-    def __init__(self, components=10, log_scale_bound=2.0):
+    def __init__(self, components: int = 10, log_scale_bound: float = 2.0):
         self.components = components
         self.log_scale_bound = log_scale_bound
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.components
 
     def _mixture(self, parameters):
@@ -89,10 +90,10 @@ class Mixture(Transformer):
         x = x + (z - reached) * ops.exp(-ops.stop_gradient(log_slope))
         return x, -self._log_derivative(z, self._components(x, mixture), mixture)
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         return self._inverse(x, self._mixture(self.by_dimension(parameters)))
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         return self._forward(z, self._mixture(self.by_dimension(parameters)))
 
 
@@ -109,13 +110,13 @@ class MixtureOfGaussians(Mixture):
         log_scale_bound: soft bound of the log s_k, in nats.
     """
 
-    def log_cdf(self, y):
+    def log_cdf(self, y: Tensor) -> Tensor:
         return log_normal_cdf(y)
 
-    def log_density(self, y):
+    def log_density(self, y: Tensor) -> Tensor:
         return -0.5 * ops.square(y) - LOG_SQRT_2_PI
 
-    def quantile(self, log_below, log_above):
+    def quantile(self, log_below: Tensor, log_above: Tensor) -> Tensor:
         lower = log_below < log_above
         tail = normal_quantile(ops.where(lower, log_below, log_above))
         return ops.where(lower, tail, -tail)
@@ -134,16 +135,16 @@ class MixtureOfLogistics(Mixture):
     """
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.components + 2
 
-    def log_cdf(self, y):
+    def log_cdf(self, y: Tensor) -> Tensor:
         return -ops.softplus(-y)
 
-    def log_density(self, y):
+    def log_density(self, y: Tensor) -> Tensor:
         return log_sigmoid_slope(y)
 
-    def quantile(self, log_below, log_above):
+    def quantile(self, log_below: Tensor, log_above: Tensor) -> Tensor:
         return log_below - log_above
 
     def _affine(self, parameters):
@@ -152,12 +153,12 @@ class MixtureOfLogistics(Mixture):
         log_scale = soft_clamp(parameters[..., 1, :], self.log_scale_bound)
         return parameters[..., 0, :], log_scale, self._mixture(parameters[..., 2:, :])
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale, mixture = self._affine(parameters)
         z, log_derivative = self._inverse(x, mixture)
         return z * ops.exp(log_scale) + shift, log_derivative + log_scale
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale, mixture = self._affine(parameters)
         x, log_derivative = self._forward((z - shift) * ops.exp(-log_scale), mixture)
         return x, log_derivative - log_scale

@@ -1,6 +1,7 @@
 """Monotone splines of quotients of quadratic polynomials."""
 
 import math
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 from flowzoo import checks
 from flowzoo.transformers.affine import soft_clamp
 from flowzoo.transformers.transformer import Transformer
+from flowzoo.types import Tensor
 
 SMALLEST = 1e-2  # the least part of the interval that a bin takes, on either side
 STEEPEST = 1.5  # the most that a knot's slope differs from its bins', in nats
@@ -35,15 +37,15 @@ class RationalQuadraticSpline(Transformer):
         bound: half the length of the interval; data should be standardised to lie mostly within.
     """
 
-    def __init__(self, bins=8, bound=5.0):
+    def __init__(self, bins: int = 8, bound: float = 5.0):
         self.bins = checks.positive_integer("bins", bins)
         self.bound = bound
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.bins - 1
 
-    def with_angles(self, angles):
+    def with_angles(self, angles: Sequence[bool]) -> "RationalQuadraticSpline":
         """This spline for dimensions of which some, by a boolean for each, are angles."""
         return CircularSpline(angles, self.bins, self.bound) if any(angles) else self
 
@@ -75,7 +77,7 @@ class RationalQuadraticSpline(Transformer):
             found = [ops.where(beyond, here, before) for here, before in zip(bin, found, strict=True)]
         return found
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         knots = self._knots(parameters)
         inside, within = self._within(x, knots[0])
         x0, z0, w, h, d0, d1 = self._bin(within, True, *knots)
@@ -83,7 +85,7 @@ class RationalQuadraticSpline(Transformer):
         z, log_derivative = rational_quadratic(t, z0, w, h, d0, d1)
         return ops.where(inside, z, x), ops.where(inside, log_derivative, ops.zeros_like(x))
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         knots = self._knots(parameters)
         inside, within = self._within(z, knots[0])
         x0, z0, w, h, d0, d1 = self._bin(within, False, *knots)
@@ -110,16 +112,16 @@ class CircularSpline(RationalQuadraticSpline):
         bound: half the length of the interval of the other dimensions.
     """
 
-    def __init__(self, angles, bins=8, bound=5.0):
+    def __init__(self, angles: Sequence[bool], bins: int = 8, bound: float = 5.0):
         super().__init__(bins, bound)
         self.angles = tuple(bool(angle) for angle in angles)
         self._angles = np.array(self.angles)
 
     @property
-    def parameters(self):
+    def parameters(self) -> int:
         return 3 * self.bins + 1
 
-    def at(self, dimension):
+    def at(self, dimension: int) -> "CircularSpline":
         """The spline of one dimension, whose number may be a tensor, for values (batch, 1)."""
         one = CircularSpline(self.angles, self.bins, self.bound)
         one._angles = ops.take(ops.convert_to_tensor(self._angles), dimension)
@@ -143,10 +145,10 @@ class CircularSpline(RationalQuadraticSpline):
         turns = ops.logical_and(self._angles, ops.abs(value) <= math.pi)
         return ops.where(turns, wrapped(value + sign * rotation), value)
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         return super().inverse(self._rotated(x, parameters, -1), parameters)
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         x, log_derivative = super().forward(z, parameters)
         return self._rotated(x, parameters, 1), log_derivative
 

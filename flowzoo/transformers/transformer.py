@@ -1,8 +1,12 @@
 """What every transformer is."""
 
 import inspect
+from collections.abc import Sequence
+from typing import Any, Self
 
 from keras import ops
+
+from flowzoo.types import Tensor
 
 
 class Transformer:
@@ -22,29 +26,29 @@ class Transformer:
     parameters = None
 
     @property
-    def start_scales(self):
+    def start_scales(self) -> Sequence[float]:
         """How large the last weights of a network that starts "uniform" are for each parameter.
 
         1 stands for +-1 / sqrt(fan-in), which all other weights of the network start from.
         """
         return (1.0,) * self.parameters
 
-    def forward(self, z, parameters):
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def inverse(self, x, parameters):
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def by_dimension(self, parameters):
+    def by_dimension(self, parameters: Tensor) -> Any:
         """The parameters as (batch, ..., self.parameters, D)."""
         size = parameters.shape[-1] // self.parameters
         return ops.reshape(parameters, (-1, *parameters.shape[1:-1], self.parameters, size))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
     def __repr__(self):
