@@ -27,7 +27,14 @@ class Page(html.parser.HTMLParser):
         if tag == "a" and attributes.get("href"):
             self.links.append(attributes["href"])
         address = attributes.get(LOADED.get(tag))
-        if address and attributes.get("rel") not in ("canonical", "next", "prev", "index", "search", "author"):
+        if address and attributes.get("rel") not in (
+            "canonical",
+            "next",
+            "prev",
+            "index",
+            "search",
+            "author",
+        ):
             self.loads.append(address)
 
     handle_startendtag = handle_starttag

@@ -21,10 +21,18 @@ import urllib.parse
 
 WIDTHS = {"desktop": 1280, "phone": 390}
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --disable-dev-shm-usage"
-).split()
-OF_THE_REFERENCE = ("index", "flowzoo", "flowzoo.Flow", "flowzoo.Glow", "flowzoo.layers", "flowzoo.layers.Coupling")
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--disable-dev-shm-usage",
+)
+OF_THE_REFERENCE = ("index", "flowzoo", "flowzoo.Flow", "flowzoo.Glow", "flowzoo.layers")
 STATE = """
 const wide = [...document.querySelectorAll("article *")].filter((one) => {
   const box = one.getBoundingClientRect();
@@ -66,11 +74,18 @@ def browser(profile):
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
     driver.set_page_load_timeout(60)
+    driver.get("about:blank")
+    driver.get_log("performance")  # what Chromium itself asks for when it starts
     return driver
 
 
 def resize(driver, width):
-    size = {"width": width, "height": 844 if width < 500 else 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    size = {
+        "width": width,
+        "height": 844 if width < 500 else 900,
+        "deviceScaleFactor": 1,
+        "mobile": width < 500,
+    }
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
@@ -104,7 +119,9 @@ def look(driver, address, host, screenshots=None):
             name = urllib.parse.urlsplit(address).path.strip("/").replace("/", "-").removesuffix(".html")
             driver.save_screenshot(str(screenshots / f"{name}-{screen}.png"))
     yield from requests(driver, host)
-    yield from (f"logs {entry['message']}" for entry in driver.get_log("browser") if entry["level"] == "SEVERE")
+    yield from (
+        f"logs {entry['message']}" for entry in driver.get_log("browser") if entry["level"] == "SEVERE"
+    )
 
 
 def use(driver, address):
@@ -115,14 +132,20 @@ def use(driver, address):
     resize(driver, WIDTHS["desktop"])
     driver.get(f"{address}/search.html?q=temperature")
     try:
-        WebDriverWait(driver, 20).until(lambda _: driver.find_elements(By.CSS_SELECTOR, "#search-results li a"))
+        WebDriverWait(driver, 20).until(
+            lambda _: driver.find_elements(By.CSS_SELECTOR, "#search-results li a")
+        )
     except Exception:
         yield "the search for 'temperature' finds nothing"
     driver.get(f"{address}/gallery/index.html")
-    [head] = driver.find_elements(By.XPATH, "//table[contains(@class, 'sortable')]//button[text()='bits/dim']")
+    [head] = driver.find_elements(
+        By.XPATH, "//table[contains(@class, 'sortable')]//button[text()='bits/dim']"
+    )
     for click in ("up", "down"):
         driver.execute_script("arguments[0].click()", head)
-        column = "return [...document.querySelectorAll('.sortable tbody tr')].map((row) => row.cells[5].dataset.key)"
+        column = (
+            "return [...document.querySelectorAll('.sortable td:nth-child(6)')].map((one) => one.dataset.key)"
+        )
         shown = [float(key) for key in driver.execute_script(column) if key]
         if len(shown) < 2 or shown != sorted(shown, reverse=click == "down"):
             yield f"the results do not sort {click}: {shown}"

@@ -41,7 +41,10 @@ toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+smartquotes = False
+
 html_theme = "furo"
+html_favicon = "_static/favicon.svg"
 html_title = "flowzoo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

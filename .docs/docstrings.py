@@ -4,8 +4,11 @@ They are prose with `code` in single backticks, indented formulas in ASCII, bull
 such as "Arguments:"; what follows a section's colon on its line belongs to it.
 """
 
+import inspect
 import re
 import textwrap
+
+from sphinx.util.inspect import stringify_signature
 
 SECTION = re.compile(r"(Arguments|Attributes|Returns|Raises|Warns|Example|References):(?: (.*))?$")
 CODE = re.compile(r"``?([^`]+)``?")
@@ -90,7 +93,12 @@ def _blocks(lines):
     for block in re.split(r"\n\s*\n", "\n".join(lines).strip("\n")):
         rows = block.split("\n")
         if textwrap.dedent(block).startswith(">>>"):
-            found += [".. code-block:: pycon", "", *(f"    {row}" for row in textwrap.dedent(block).split("\n")), ""]
+            found += [
+                ".. code-block:: pycon",
+                "",
+                *(f"    {row}" for row in textwrap.dedent(block).split("\n")),
+                "",
+            ]
         elif rows[0].startswith("    "):
             found += ["::", "", *(f"    {row}" for row in textwrap.dedent(block).split("\n")), ""]
         elif rows[0].startswith("- "):
@@ -129,6 +137,16 @@ def process(app, what, name, obj, options, lines):
     lines[:] = to_rst(list(lines))
 
 
+def signature(app, what, name, obj, options, arguments, returned):
+    """The signature of a class's constructor, which Keras's own `__new__` would hide."""
+    if what != "class" or not inspect.isfunction(obj.__init__):
+        return None
+    found = inspect.signature(obj.__init__)
+    found = found.replace(parameters=list(found.parameters.values())[1:], return_annotation=found.empty)
+    return stringify_signature(found, unqualified_typehints=True), ""
+
+
 def setup(app):
+    app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

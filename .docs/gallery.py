@@ -28,11 +28,15 @@ def shipped(pretrained):
     return sorted(found, key=lambda facts: (places.get(facts["name"], len(places)), facts["name"]))
 
 
-def thumbnail(source, path, width=640):
-    """A small copy of a picture: of a wide one the left part, twice as wide as it is high."""
+def thumbnail(source, path, ratio=2.0, width=640):
+    """A small copy of a picture: its upper left part, `ratio` times as wide as it is high."""
     with Image.open(source) as picture:
         picture = picture.convert("RGB")
-        picture = picture.crop((0, 0, min(picture.width, 2 * picture.height), picture.height))
+        if picture.width == picture.height:  # a density, drawn with a margin
+            margin = picture.width // 16
+            picture = picture.crop((margin, margin, picture.width - margin, picture.height - margin))
+        size = min(picture.width, ratio * picture.height), min(picture.height, picture.width / ratio)
+        picture = picture.crop((0, 0, *map(round, size)))
         picture.thumbnail((width, width), Image.Resampling.LANCZOS)
         picture.save(path, quality=88)
 
@@ -45,9 +49,7 @@ def page(facts, source, folder):
     for picture in sorted(source.glob("*.png")):
         shutil.copy(picture, folder / f"{name}-{picture.name}")
         text = text.replace(f"]({picture.name})", f"]({name}-{picture.name})")
-    left_out = sorted(
-        path.name for path in source.glob("*.png") if f"{name}-{path.name}" not in text
-    )
+    left_out = sorted(path.name for path in source.glob("*.png") if f"{name}-{path.name}" not in text)
     for picture in left_out:
         title = picture.removesuffix(".png").replace("_", " ")
         text = text.replace("\n## Measured", f"\n![{title}]({name}-{picture})\n\n## Measured", 1)
@@ -67,11 +69,17 @@ def results(models):
         cells.append(card.DATA.get(facts["data"]["name"], facts["data"]["name"]))
         cells.append((_parameters(facts["parameters"]), facts["parameters"]))
         cells.append((f"{facts['weights']['bytes'] / 1e6:.2g}", facts["weights"]["bytes"]))
-        cells += [_number(metrics.get(key), "{:,.3f}" if key == "bits_per_dim" else "{:,.2f}") for key in shown]
+        cells += [
+            _number(metrics.get(key), "{:,.3f}" if key == "bits_per_dim" else "{:,.2f}") for key in shown
+        ]
         cells.append(_number(training.get("examples_per_second"), "{:,.0f}"))
         minutes = training["seconds"] / 60 if "seconds" in training else None
         cells.append(_number(minutes, "{:,.0f}" if minutes is None or minutes >= 10 else "{:,.1f}"))
-        rows.append("".join(_cell(*(cell if isinstance(cell, tuple) else (html.escape(cell), cell))) for cell in cells))
+        rows.append(
+            "".join(
+                _cell(*(cell if isinstance(cell, tuple) else (html.escape(cell), cell))) for cell in cells
+            )
+        )
     head = "".join(f'<th scope="col"><button type="button">{text}</button></th>' for text in heads)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return (
@@ -104,9 +112,10 @@ def write(pretrained, folder):
             f":::{{grid-item-card}} {name}\n:link: {name}\n:link-type: doc\n:img-top: {name}-thumbnail.jpg\n"
             f":img-alt: Samples of {name}\n\n{facts['class']}, {card.headline(facts)}\n:::"
         )
+    thumbnail(pretrained / FIRST[0] / "samples.png", folder / "faces.jpg", ratio=1.25, width=800)
     landing = folder.parent / "index.md"
-    few = [one.replace(":link: ", ":link: gallery/").replace(":img-top: ", ":img-top: gallery/") for one in cards[:6]]
-    landing.write_text(landing.read_text(encoding="utf-8").replace("<!-- cards -->", grid(few)), encoding="utf-8")
+    few = grid(re.sub(r"(:link|:img-top): ", r"\1: gallery/", one) for one in cards[:6])
+    landing.write_text(landing.read_text(encoding="utf-8").replace("<!-- cards -->", few), encoding="utf-8")
     index = folder / "index.md"
     text = index.read_text(encoding="utf-8").replace("<!-- cards -->", grid(cards))
     text = text.replace("<!-- results -->", results(models))

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 
 import flowzoo
 
@@ -53,7 +54,9 @@ def members(owner):
     parents = [one for one in owner.__mro__ if one.__module__.startswith("flowzoo")]
     if owner not in MODELS:
         with_page = (*WITH_OWN_METHODS, "flowzoo.flow", "flowzoo.vae")
-        at = next((i for i, one in enumerate(parents) if one.__module__ in with_page and one is not owner), None)
+        at = next(
+            (i for i, one in enumerate(parents) if one.__module__ in with_page and one is not owner), None
+        )
         parents = parents[:at]
     found = {}
     for parent in parents:
@@ -77,7 +80,7 @@ def by_topic(owner):
 def summary(value):
     """The first sentence of a docstring."""
     first = (inspect.getdoc(value) or "").split("\n\n")[0].replace("\n", " ")
-    return first.partition(". ")[0].rstrip(".:") + "." if first else ""
+    return re.split(r"(?<=[\w)`\"])\. (?=[A-Z])", first)[0].rstrip(".:") + "." if first else ""
 
 
 def class_page(module, name):
@@ -102,12 +105,20 @@ def module_page(module, entries):
     address = module.__name__
     lines = [address, "=" * len(address), "", f".. automodule:: {address}", ""]
     classes = [name for name in entries if inspect.isclass(getattr(module, name))]
-    lines += [".. list-table::", "   :widths: 30 70", "   :class: summary", ""]
+    lines += [".. list-table::", "   :widths: 36 64", "   :class: summary", ""]
     for name in entries:
-        target = f":doc:`{name} <{address}.{name}>`" if name in classes else f":py:obj:`{name} <{address}.{name}>`"
+        target = (
+            f":doc:`{name} <{address}.{name}>`" if name in classes else f":py:obj:`{name} <{address}.{name}>`"
+        )
         lines += [f"   * - {target}", f"     - {inline(summary(getattr(module, name)))}"]
     if classes:
-        lines += ["", ".. toctree::", "   :hidden:", "", *(f"   {address}.{name}" for name in sorted(classes))]
+        lines += [
+            "",
+            ".. toctree::",
+            "   :hidden:",
+            "",
+            *(f"   {address}.{name}" for name in sorted(classes)),
+        ]
     for name in entries:
         value = getattr(module, name)
         if name not in classes:
@@ -130,12 +141,11 @@ def write(folder):
                 path = folder / f"{module.__name__}.{name}.rst"
                 path.write_text(class_page(module, name), encoding="utf-8")
     pages = "\n".join(f"   {module.__name__}" for module in by_module)
-    rows = "\n".join(
-        f"   * - :doc:`{module.__name__}`\n     - {summary(module)}" for module in by_module
-    )
+    rows = "\n".join(f"   * - :doc:`{module.__name__}`\n     - {summary(module)}" for module in by_module)
     (folder / "index.rst").write_text(
-        "Reference\n=========\n\nEvery public name, from its docstring; the examples in them are run as tests.\n\n"
-        f".. list-table::\n   :widths: 30 70\n   :class: summary\n\n{rows}\n\n"
+        "Reference\n=========\n\n"
+        "Every public name, from its docstring; the examples in them are run as tests.\n\n"
+        f".. list-table::\n   :widths: 36 64\n   :class: summary\n\n{rows}\n\n"
         f".. toctree::\n   :hidden:\n\n{pages}\n",
         encoding="utf-8",
     )

@@ -183,8 +183,8 @@ class _Axis:
         inside = places[(places >= low) & (places <= high)]
         edges = np.linspace(low, high, 31)
         if self.whole:
-            step = math.ceil((high - low) / 30)
-            edges = np.arange(np.floor(low) + 0.5, np.ceil(high) + step, step)
+            step = 1 if self.steps else math.ceil((high - low) / 30)
+            edges = np.arange(math.ceil(low) - 0.5, math.floor(high) + step, step)
         heights = np.histogram(inside, edges)[0] / max(np.isfinite(places).sum(), 1)
         style = {"alpha": 0.55} if filled else {"linewidth": 1.5}
         panel.stairs(heights, edges, fill=filled, color=colour, **style)

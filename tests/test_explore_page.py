@@ -14,6 +14,7 @@ import flowzoo
 from flowzoo.explore import server
 from flowzoo.explore.library import Library
 from flowzoo.registry.attributes import encoded
+from flowzoo.registry.folder import read_model_file, write_model_file
 from flowzoo.testing import perturb
 
 selenium = pytest.importorskip("selenium", reason="the page's tests need Selenium: pip install selenium")
@@ -39,7 +40,7 @@ PATIENCE = 180  # seconds for an answer, compiling included
 
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory):
-    """Three models: images with classes and an attribute, images of three levels, and the plane."""
+    """Two models: of images with classes and an attribute, and of the plane."""
     folder = tmp_path_factory.mktemp("hub")
     models = {
         "tiny-glow": IMAGE_MODELS["Glow, classes"](),
@@ -47,11 +48,9 @@ def hub(tmp_path_factory):
     }
     for name, model in models.items():
         perturb(model)
-        directions = {}
-        if model.is_image_flow:
-            directions = {"directions": {"Bold": encoded([1.0] * model.latent_dimensions)}}
-        facts = {"description": f"{name}, for tests.", "licence": "Apache-2.0", **directions}
-        flowzoo.save_pretrained(model, folder / name, **facts)
+        flowzoo.save_pretrained(model, folder / name, description="For tests.", licence="Apache-2.0")
+    facts = read_model_file(folder / "tiny-glow")
+    write_model_file(folder / "tiny-glow", {**facts, "directions": {"Bold": encoded([1.0] * 16)}})
     return folder
 
 

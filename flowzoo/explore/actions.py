@@ -34,7 +34,6 @@ def describe(source):
         "kind": kind(model),
         "shape": list(model.event_shape),
         "text": facts.get("description", ""),
-        "limits": facts.get("limits", ""),
         "facts": _facts(model, facts),
         "temperature": facts.get("samples", {}).get("temperature", 1.0),
         "levels": list((flow or model).level_sizes),
@@ -151,7 +150,7 @@ def density(source, label=None, context=None):
     """The density of the plane as a picture, and the square that it shows."""
     _check_plane(source.model)
     given = {"label": label, "context": context}
-    drawn = points.draw(source.model, 1000, **given | {"label": label or 0})
+    drawn = points.draw(source.model, 1000, **given)
     centre, radius = points.square(drawn)
     picture = points.density(source.model, centre, radius, **given)
     return {"image": data_url(picture), "centre": centre, "radius": radius}

@@ -8,7 +8,7 @@ import sys
 import threading
 
 from flowzoo.registry.errors import RegistryError
-from flowzoo.registry.index import info, list_models
+from flowzoo.registry.index import info, list_models, look_up
 
 MOST = 4  # models kept in memory
 
@@ -28,14 +28,10 @@ class Library:
     """The models of `flowzoo list`, and one more that the user named.
 
     Arguments:
-        own: a folder or "hf://user/model" besides those of the list, or a name of the list, or None.
-
-    Raises: RegistryError if there is no such model.
+        own: what `own_model` gives, or None.
     """
 
     def __init__(self, own=None):
-        if own is not None:
-            info(own)
         self.own = own
         self.opened = collections.OrderedDict()
         self.loading = threading.Lock()
@@ -80,7 +76,8 @@ class Library:
             raise RegistryError(f"No model of this page is called {name!r}.")
         with _turn(self.loading, tell, "Waiting for another model to load"):
             if name not in self.opened:
-                tell("Starting Keras" if "keras" not in sys.modules else f"Loading {name}")
+                if "keras" not in sys.modules:
+                    tell("Starting Keras")
                 weights = importlib.import_module("flowzoo.registry.weights")
                 attributes = importlib.import_module("flowzoo.registry.attributes")
                 tell(f"Loading {name}")
@@ -104,11 +101,9 @@ def _turn(lock, tell, waiting):
 
 
 def own_model(name):
-    """A name given on the command line as the library knows it: a folder as its whole path."""
-    return (
-        str(pathlib.Path(name).resolve()) if name and name not in list_models() and _is_folder(name) else name
-    )
+    """A name given on the command line as the library knows it: a folder, or one fetched, as its whole path.
 
-
-def _is_folder(name):
-    return "://" not in name and pathlib.Path(name).is_dir()
+    Raises: RegistryError if there is no such model.
+    """
+    folder = None if name is None else look_up(name)[1]
+    return name if folder is None else str(pathlib.Path(folder).resolve())

@@ -38,7 +38,7 @@ def density(model, centre, radius, *, label=None, context=None):
     steps = radius * ((np.arange(RESOLUTION) + 0.5) / RESOLUTION * 2 - 1)
     x, y = np.meshgrid(centre[0] + steps, centre[1] - steps)  # a picture's first row is its top
     points = np.stack([x, y], axis=-1).reshape(-1, 2).astype("float32")
-    nats = model.log_prob(points, contexts(model, 1, label or 0, context), batch_size=AT_ONCE)
+    nats = model.log_prob(points, contexts(model, 1, label, context), batch_size=AT_ONCE)
     values = np.exp(ops.convert_to_numpy(nats).astype("float64")).reshape(RESOLUTION, RESOLUTION)
     brightest = max(np.quantile(values, 0.999), 1e-300)
     colours = matplotlib.colormaps["magma"](np.clip(values / brightest, 0, 1))
@@ -63,7 +63,7 @@ def layers(model, *, n, label=None, context=None, seed=0):
     upright = np.stack(np.broadcast_arrays(across[:, None], along[None]), axis=-1)
     grid = low + (high - low) * np.concatenate([upright, upright[..., ::-1]])
     x = np.concatenate([grid.reshape(-1, 2), drawn]).astype("float32")
-    seen = contexts(model, 1, label or 0, context)
+    seen = contexts(model, 1, label, context)
     seen = None if seen is None else np.repeat(seen, len(x), axis=0)
     bent = Program(functools.partial(_after_each, model), model.weights, model.prefers_xla).run((x, seen))
     steps = [finite(model, step).reshape(-1, 2) for step in (x, *bent)]
@@ -85,13 +85,13 @@ def _after_each(model, z, context):
 def walk(model, a, b, *, steps, label=None, context=None):
     """The straight line between two points' latents, in the space of the data, (steps, D)."""
     shape = model.event_shape
-    one = contexts(model, 1, label or 0, context)
+    one = contexts(model, 1, label, context)
     path = model.interpolate(a.reshape(shape), b.reshape(shape), steps=steps, context=one, seed=0)
     return finite(model, path).reshape(steps, -1)
 
 
 def measure(model, row, *, label=None, context=None):
     """Figures of one row of numbers, (D,)."""
-    one = contexts(model, 1, label or 0, context)
+    one = contexts(model, 1, label, context)
     nats = float(model.log_prob(row.reshape(1, *model.event_shape), one, seed=0)[0])
     return [figure("Log-density", nats, "nats", "the higher, the likelier")]

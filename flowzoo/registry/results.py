@@ -4,7 +4,7 @@ import csv
 import io
 import re
 
-from flowzoo.registry.card import DATA, SPACES, duration, figure, published
+from flowzoo.registry.card import DATA, SPACES, figure, published
 
 COLUMNS = (
     "samples",
@@ -15,8 +15,6 @@ COLUMNS = (
     "file",
     "measured",
     "paper",
-    "trained in",
-    "examples a second",
 )
 CSV_COLUMNS = (
     "name",
@@ -106,7 +104,7 @@ def row(facts):
     key = next((key for key in SPACES if key in metrics and key in of_paper), None)
     key = key or next(key for key in ("bits_per_dim", *SPACES) if key in metrics)
     cells = (
-        f'<img src="pretrained/{name}/samples.png" width="200" alt="samples">',
+        f'<img src="pretrained/{name}/samples.png" width="160" alt="samples">',
         f"[`{name}`](pretrained/{name})",
         facts["class"],
         _data(facts),
@@ -114,8 +112,6 @@ def row(facts):
         f"{facts['weights']['bytes'] / 1e6:.2g} MB",
         _measured(key, metrics),
         published(key, paper),
-        f"{duration(facts['training']['seconds'])} on {facts['training']['hardware']}",
-        f"{facts['training']['examples_per_second']:,.0f}",
     )
     return f"| {' | '.join(cells)} |"
 

@@ -88,12 +88,14 @@ class ColumnChain(keras.Model):
         for i, column in enumerate(self.columns[: self.targets]):
             values = encoded[:, i][np.isfinite(encoded[:, i])]
             if class_count(column):
-                bias = np.array(self.class_bias)
-                counts = np.bincount(classes_of(column, values).astype(int), minlength=bias.shape[-1]) + 0.5
+                bias = np.array(ops.convert_to_numpy(self.class_bias))
+                places = classes_of(column, values)
+                places = places[(places >= 0) & (places < class_count(column))].astype(int)
+                counts = 0.5 + np.bincount(places, minlength=bias.shape[-1])
                 bias[i, 0] = np.log(counts / counts.sum())
                 self.class_bias.assign(bias)
             if column.kind != "category":
-                bias = np.array(self.mixture_bias)
+                bias = np.array(ops.convert_to_numpy(self.mixture_bias))
                 bias[i - self.first_mixture, 0] = conditionals.start(values, self.components)
                 self.mixture_bias.assign(bias)
 
@@ -106,13 +108,13 @@ class ColumnChain(keras.Model):
         numbers = np.nan_to_num(encoded[:, : self.targets]).astype("float32")
         return self.features(encoded), numbers, given.astype("float32"), target.astype("float32")
 
-    def log_prob(self, encoded, given, target):
+    def log_prob(self, encoded, given, target, progress=True):
         """log p(x_T | x_G) of encoded columns (n, columns), with boolean masks of G and T; nats, (n,)."""
 
         def density(*block):
             return self._log_prob.run(self.inputs(*block))
 
-        return in_blocks(density, (encoded, given, target))
+        return in_blocks(density, (encoded, given, target), progress=progress)
 
     @property
     def prefers_xla(self):

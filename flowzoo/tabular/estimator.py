@@ -1,19 +1,18 @@
 """A scikit-learn estimator that models data frames by flows."""
 
-import warnings
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import check_is_fitted
 
 from flowzoo import checks
 from flowzoo.tabular import storage
 from flowzoo.tabular.frames import form_of, in_form, to_pandas
-from flowzoo.tabular.layout import Layout, fitted
+from flowzoo.tabular.layout import Layout
+from flowzoo.tabular.matching import given_names, matched, rows_given, schema_of, weights_of
 from flowzoo.tabular.parts import Discrete, Imputer, Reals
-from flowzoo.tabular.schema import Schema
 from flowzoo.tabular.seeds import seeded
 from flowzoo.tabular.training import batch_size_for, epochs_for, held_out, width_for
 from flowzoo.types import ArrayLike, PathLike, Seed
@@ -25,19 +24,49 @@ DRAWS = 20_000  # rows from which an imputer learns where the table was fitted w
 class TableFlow(BaseEstimator):
     """Densities, samples, conditional samples and imputation of tables with columns of mixed kinds.
 
+    Each row has categories and integers c_1, c_2, ... and reals x_1, x_2, ..., and
+
+        log p(row) = sum_k log p(c_k | c_1 ... c_(k-1)) + log q(y | c) + sum_j log |dy_j / dx_j|
+
+    The p are softmaxes of categories and discretised mixtures of logistics of integers (see
+    `flowzoo.tabular.conditionals`), q is a flow of the catalogue, conditional on c, and y_j(x_j) takes a
+    column to the real line, heeding its bounds, and to mean 0 and variance 1, in float64. So categories and
+    integers have probabilities, dates too where they are whole days; reals have densities, per unit of the
+    column; the sum is in nats. Columns `given` in `fit` are conditions of all parts, and constant ones are
+    kept and count for nothing.
+
+    What is missing is left to a second model, the imputer: a `flowzoo.tabular.chain.ColumnChain` of all
+    columns, trained on random splits of each row into given and target columns, which gives p(any columns |
+    any others), exactly normalised. Rows with gaps have its density of what is there, p(x_O), and `impute`,
+    `ranks` and `sample` given any columns draw from it. Where the training frame has gaps, the imputer is
+    trained first, on what is there, and p and q learn from rows whose gaps it fills, each in five ways.
+
     Arguments:
         flow: of the real columns: "nsf" or another name of the catalogue, such as "maf"; a class of it; or
             a function (event_shape, context_shape) -> `flowzoo.Flow`, the second where there is a context.
         schema: None to infer it from the frame; a dict of what is not to be guessed, such as
             {"income": {"low": 0}, "zip": {"kind": "category"}}; or a `flowzoo.tabular.Schema`.
-        imputer: whether `fit` also trains the model that imputes: True, False, or "auto", where the
-            frame has gaps. If it was not, the first call that needs it trains it, on samples of the table.
+        imputer: whether `fit` also trains the imputer where the frame has no gaps. Otherwise the first call
+            that needs it does, on samples of the table.
         epochs, batch_size, width: None for what suits the number of rows.
         learning_rate: of Adam, at the start.
         validation_fraction: of the rows, held out to end training in time; 0 to train all epochs.
         patience: epochs without a gain until the learning rate is cut; the third time training ends.
         seed: integer that sets weights, held-out rows and the order of the others.
         verbose: whether training that takes over two seconds shows its progress.
+
+    After `fit`: `schema_`, which prints the columns; `given_`; `losses_`, the held-out losses of each part
+    from the start on, in nats of encoded columns; `n_features_in_` and `feature_names_in_`.
+
+    Example:
+        >>> import pandas as pd
+        >>> rng = np.random.default_rng(0)
+        >>> frame = pd.DataFrame({"visits": rng.poisson(2, size=64), "sex": rng.choice(["f", "m"], 64)})
+        >>> table = flowzoo.tabular.TableFlow(schema={"visits": {"low": 0}}, epochs=1, width=8, verbose=0)
+        >>> table.fit(frame).score_samples(frame).shape
+        (64,)
+        >>> table.sample(3, seed=0).dtypes.tolist() == frame.dtypes.tolist()
+        True
     """
 
     def __init__(
@@ -45,7 +74,7 @@ class TableFlow(BaseEstimator):
         flow: Any = "nsf",
         *,
         schema: Any = None,
-        imputer: Any = "auto",
+        imputer: Any = False,
         epochs: int | None = None,
         batch_size: int | None = None,
         width: int | None = None,
@@ -70,7 +99,7 @@ class TableFlow(BaseEstimator):
     def fit(
         self,
         X: ArrayLike,
-        y: ArrayLike | None = None,
+        y: Any = None,
         *,
         given: Any = None,
         sample_weight: ArrayLike | None = None,
@@ -89,16 +118,15 @@ class TableFlow(BaseEstimator):
         """
         frame = to_pandas(X, "X")
         self.form_ = form_of(X)
-        self.schema_ = self._schema_of(frame)
-        self.given_ = self._given(frame, given)
+        self.schema_ = schema_of(frame, self.schema)
+        self.given_ = given_names(frame, given)
         self.n_features_in_ = frame.shape[1]
         if all(isinstance(name, str) for name in frame.columns):
             self.feature_names_in_ = np.array(frame.columns, dtype=object)
         self.layout_ = Layout(self.schema_, self.given_)
         encoded, _ = self.layout_.encode(frame)
-        weight = _check_sample_weight(sample_weight, frame, dtype="float64", ensure_non_negative=True)
         with seeded(self.seed):
-            self._fit(encoded, weight / weight.mean(), epochs or self.epochs)
+            self._fit(encoded, weights_of(sample_weight, len(frame)), epochs or self.epochs)
         return self
 
     def _fit(self, encoded, weight, epochs):
@@ -109,13 +137,12 @@ class TableFlow(BaseEstimator):
         self.discrete_ = self.reals_ = self.imputer_ = None
         free = np.arange(len(layout.columns)) < len(layout.free)
         gaps = np.isnan(encoded[:, free]).any(axis=1)
-        if self.imputer is True or (self.imputer == "auto" and gaps.any()):
+        if self.imputer or gaps.any():
             self._fit_imputer(encoded, weight, training, held, epochs)
         if gaps.any():
             times = np.where(gaps, FILLED, 1)
             training, held = (np.repeat(places, times[places]) for places in (training, held))
-            encoded, weight = np.copy(encoded), weight / times
-            self._need_imputer()
+            weight = weight / times
             filled = [self.imputer_.draw(encoded[places], rng) for places in (training, held)]
         else:
             filled = [encoded[training], encoded[held]]
@@ -166,7 +193,18 @@ class TableFlow(BaseEstimator):
             training, held = held_out(DRAWS, 0.1, np.random.default_rng(self.seed))
             self._fit_imputer(drawn, np.ones(DRAWS), training, held, None)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
+
     # What the fitted table answers.
+
+    def _matched(self, X):
+        """A table as a pandas frame of the columns of training, in their order."""
+        check_is_fitted(self)
+        return matched(X, self.schema_.names, hasattr(self, "feature_names_in_"))
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log-density of the reals plus log-probability of the categories and integers of each row.
@@ -176,7 +214,7 @@ class TableFlow(BaseEstimator):
 
         Returns: float64 (n,).
         """
-        encoded, log_dets = self._encoded(X)
+        encoded, log_dets = self.layout_.encode(self._matched(X))
         free = slice(0, len(self.layout_.free))
         gaps = np.isnan(encoded[:, free]).any(axis=1)
         scores = log_dets[:, free].sum(axis=1)
@@ -191,7 +229,7 @@ class TableFlow(BaseEstimator):
         parts = [part for part in (self.discrete_, self.reals_) if part is not None]
         return sum((part.log_prob(encoded) for part in parts), start=np.zeros(len(encoded)))
 
-    def score(self, X: ArrayLike, y: ArrayLike | None = None) -> float:
+    def score(self, X: ArrayLike, y: Any = None) -> float:
         """The mean of `score_samples`, in nats."""
         return float(np.mean(self.score_samples(X)))
 
@@ -211,7 +249,7 @@ class TableFlow(BaseEstimator):
         n = checks.positive_integer("n", n)
         parts, rng = [], np.random.default_rng(seed)
         size = n if batch_size is None else checks.positive_integer("batch_size", batch_size)
-        contexts = self._given_values(n, given)
+        contexts, _ = self.layout_.encode(rows_given(n, given, self.schema_.names, self.given_))
         asked = np.isfinite(contexts[:, : len(self.layout_.free)]).any()
         if asked:
             self._need_imputer()
@@ -235,8 +273,8 @@ class TableFlow(BaseEstimator):
         Returns: for n = 1 a frame like X; for more, a list of n of them.
         """
         n = checks.positive_integer("n", n)
-        frame = self._frame(X)
-        encoded, _ = self._encode(frame)
+        frame = self._matched(X)
+        encoded, _ = self.layout_.encode(frame)
         rng = np.random.default_rng(seed)
         self._need_imputer()
         return_form = form_of(X)
@@ -258,8 +296,8 @@ class TableFlow(BaseEstimator):
         Returns: pandas frame of numbers from 0 to 1, NaN where a value is missing; a column for each that
             is modelled.
         """
-        frame = self._frame(X)
-        encoded, _ = self._encode(frame)
+        frame = self._matched(X)
+        encoded, _ = self.layout_.encode(frame)
         self._need_imputer()
         rng, there = np.random.default_rng(seed), np.isfinite(encoded)
         found = np.full((len(frame), len(self.layout_.free)), np.nan)
@@ -275,10 +313,14 @@ class TableFlow(BaseEstimator):
         return ranks[[name for name in frame.columns if name in set(ranks.columns)]]
 
     def strangest(self, X: ArrayLike, n: int = 10) -> Any:
-        """The n rows of the lowest `score_samples`, the lowest first, with it in a column "score"."""
-        frame, scores = self._frame(X), self.score_samples(X)
-        order = np.argsort(scores, kind="stable")[:n]
-        return in_form(frame.iloc[order].assign(score=scores[order]), form_of(X))
+        """The n rows of the lowest `score_samples`, the lowest first, with it in a further column "score"."""
+        frame, scores, form = self._matched(X), self.score_samples(X), form_of(X)
+        order, name = np.argsort(scores, kind="stable")[:n], "score"
+        while name in frame.columns:
+            name += "_"
+        if form["library"] == "numpy":
+            form["dtype"] = str(np.result_type(form["dtype"], "float64"))
+        return in_form(frame.iloc[order].assign(**{name: scores[order]}), form)
 
     def save(self, path: PathLike) -> None:
         """Writes the table's models, schema and arguments into one file, without pickle."""
@@ -289,71 +331,3 @@ class TableFlow(BaseEstimator):
     def load(cls, path: PathLike) -> Self:
         """The table that `save` wrote."""
         return storage.load(cls, path)
-
-    # Frames.
-
-    def _schema_of(self, frame):
-        if not isinstance(self.schema, Schema):
-            return Schema.infer(frame, self.schema)
-        if set(self.schema.names) != set(frame.columns):
-            raise ValueError(
-                f"The schema has the columns {self.schema.names}, but the frame has {list(frame.columns)}."
-            )
-        return fitted(self.schema, frame)
-
-    def _given(self, frame, given):
-        names = [] if given is None else [given] if isinstance(given, (str, int)) else list(given)
-        if unknown := [name for name in names if name not in frame.columns]:
-            raise ValueError(f"given has {unknown[0]!r}, no column of the frame: {list(frame.columns)}.")
-        if set(names) == set(frame.columns):
-            raise ValueError("given has all columns; one or more must be left to model.")
-        return names
-
-    def _frame(self, X):
-        """A table as a pandas frame of the columns of training, in their order."""
-        check_is_fitted(self)
-        frame = to_pandas(X, "X")
-        names = self.schema_.names
-        if not hasattr(X, "columns"):
-            if frame.shape[1] != len(names):
-                raise ValueError(
-                    f"X has {frame.shape[1]} features, but TableFlow is expecting {len(names)} features as "
-                    "input."
-                )
-            if hasattr(self, "feature_names_in_"):
-                warnings.warn(
-                    "X does not have valid feature names, but TableFlow was fitted with feature names",
-                    stacklevel=3,
-                )
-            return frame.set_axis(names, axis=1)
-        for given, known, what in (
-            (frame.columns, names, "has a column {!r}, which was not in training"),
-            (names, frame.columns, "lacks the column {!r}"),
-        ):
-            if odd := [name for name in given if name not in known]:
-                raise ValueError(f"X {what.format(odd[0])}. The columns are {names}.")
-        return frame[names]
-
-    def _encode(self, frame):
-        return self.layout_.encode(frame)
-
-    def _encoded(self, X):
-        return self._encode(self._frame(X))
-
-    def _given_values(self, n, given):
-        """Encoded columns (n, columns), NaN but for those that are given."""
-        if given is not None and not isinstance(given, dict):
-            given = to_pandas(given, "given")
-            given = {name: given[name] for name in given.columns}
-        given = given or {}
-        if missing := [name for name in self.given_ if name not in given]:
-            raise ValueError(f"The table was fitted given {self.given_}; sample needs given={missing} too.")
-        if unknown := [name for name in given if name not in self.schema_.names]:
-            raise ValueError(f"given has {unknown[0]!r}; the columns are {self.schema_.names}.")
-        frame = pd.DataFrame(index=range(n), columns=self.schema_.names, dtype=object)
-        for name, values in given.items():
-            one = np.ndim(values) == 0
-            if not one and len(values) != n:
-                raise ValueError(f"given has {len(values)} values of {name!r}, but n is {n}: give one or n.")
-            frame[name] = pd.Series([values] * n if one else list(values)).infer_objects()
-        return self._encode(frame)[0]

@@ -1,5 +1,6 @@
 """Tables of whatever library as pandas frames, and back."""
 
+import ast
 import re
 
 import narwhals as nw
@@ -16,9 +17,9 @@ def to_pandas(frame, what="frame"):
     if isinstance(frame, pd.DataFrame):
         found = frame
     elif is_foreign(frame):
-        eager = nw.from_native(frame)
-        eager = eager.collect() if isinstance(eager, nw.LazyFrame) else eager
-        found = eager.to_pandas()
+        eager = as_eager(frame)
+        dates = [name for name, dtype in eager.schema.items() if dtype == nw.Date]
+        found = eager.with_columns(nw.col(*dates).cast(nw.Datetime("us")) if dates else []).to_pandas()
     else:
         found = from_array(frame, what)
     repeated = found.columns[found.columns.duplicated()]
@@ -55,13 +56,17 @@ def is_foreign(frame):
     return nw.dependencies.is_into_dataframe(frame) or nw.dependencies.is_polars_lazyframe(frame)
 
 
+def as_eager(frame):
+    found = nw.from_native(frame)
+    return found.collect() if isinstance(found, nw.LazyFrame) else found
+
+
 def form_of(frame):
     """What `in_form` needs to know of a table to make others like it: for JSON."""
     if isinstance(frame, pd.DataFrame):
         return {"library": "pandas"}
     if is_foreign(frame):
-        eager = nw.from_native(frame)
-        eager = eager.collect() if isinstance(eager, nw.LazyFrame) else eager
+        eager = as_eager(frame)
         types = {name: str(dtype) for name, dtype in eager.schema.items()}
         return {"library": eager.implementation.value, "types": types}
     values = frame if hasattr(frame, "dtype") else np.asarray(frame)
@@ -75,23 +80,25 @@ def in_form(frame, form):
     if form["library"] == "numpy":
         dtype = np.dtype(form["dtype"])
         return frame.to_numpy(dtype=None if dtype.kind in "US" else dtype)
-    columns = {str(name): as_list(frame[name]) for name in frame.columns}
-    types = {name: dtype_named(form["types"][name]) for name in columns if name in form["types"]}
-    types |= {name: nw.Float64() for name in columns if name not in types}
+    types = {name: dtype_named(form["types"].get(name, "Float64")) for name in frame.columns}
+    columns = {name: as_list(frame[name], types[name]) for name in frame.columns}
     return nw.from_dict(columns, schema=types, backend=form["library"]).to_native()
 
 
-def as_list(series):
-    return [None if missing else value for value, missing in zip(series.tolist(), series.isna(), strict=True)]
+def as_list(series, dtype):
+    """The values as Python's, None where missing, for a narwhals dtype."""
+    as_type = int if dtype.is_integer() else (lambda x: x.date()) if dtype == nw.Date else (lambda x: x)
+    missing = series.isna()
+    return [None if gap else as_type(value) for value, gap in zip(series.tolist(), missing, strict=True)]
 
 
 def dtype_named(text):
-    """The narwhals dtype that prints as `text`, such as "Int64" or "Enum(categories=['a', 'b'])"."""
+    """The narwhals dtype that prints as `text`, such as Int64 or Datetime(time_unit='us', time_zone=None)."""
     name, arguments = re.fullmatch(r"(\w+)(?:\((.*)\))?", text, re.DOTALL).groups()
+    if name == "Enum":
+        return nw.Enum(ast.literal_eval(arguments.removeprefix("categories=")))
+    unit = re.search(r"time_unit='(\w+)'", arguments or "")
+    zone = re.search(r"time_zone='([^']+)'", arguments or "")
     if name == "Datetime":
-        unit = re.search(r"time_unit='(\w+)'", arguments)
-        zone = re.search(r"time_zone='([^']+)'", arguments)
-        return nw.Datetime(unit[1] if unit else "us", zone[1] if zone else None)
-    if name == "Duration":
-        return nw.Duration(re.search(r"time_unit='(\w+)'", arguments)[1])
-    return getattr(nw, "String" if name == "Enum" else name)()
+        return nw.Datetime(unit[1], zone[1] if zone else None)
+    return nw.Duration(unit[1]) if name == "Duration" else getattr(nw, name)()

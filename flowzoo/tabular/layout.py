@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flowzoo.tabular.schema import Schema, as_numbers
+from flowzoo.tabular.schema import Schema, as_numbers, plain
 
 
 class Layout:
@@ -135,10 +135,10 @@ def refuse(series, wrong, what, advice):
     """Raises a ValueError for the first row of a series that is `wrong`."""
     if wrong.any():
         row = np.flatnonzero(wrong)[0]
+        value, name = plain(series.iloc[row]), plain(series.index[row])
         more = f", and {wrong.sum() - 1} other rows" if wrong.sum() > 1 else ""
         raise ValueError(
-            f"Column {series.name!r} has {series.iloc[row]!r} in row {series.index[row]!r}, which {what}"
-            f"{more}. {advice}."
+            f"Column {series.name!r} has {value!r} in row {name!r}, which {what}{more}. {advice}."
         )
 
 
@@ -161,7 +161,8 @@ def series_of(column, numbers):
         values = np.empty(len(column.values), dtype=object)
         values[:] = column.values
         if column.dtype == "category":
-            return pd.Series(pd.Categorical.from_codes(np.where(missing, -1, numbers).astype(int), values))
+            codes = np.where(missing, -1, numbers).astype(int)
+            return pd.Series(pd.Categorical.from_codes(codes, values, ordered=column.ordered))
         found = values[np.where(missing, 0, numbers).astype(int)]
         found[missing] = None
         dtype = "object" if missing.any() and column.dtype == "bool" else column.dtype

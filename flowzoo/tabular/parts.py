@@ -29,8 +29,8 @@ class Discrete:
         target = np.arange(encoded.shape[1]) < self.chain.targets
         return encoded, there & ~target, there & target
 
-    def log_prob(self, encoded):
-        return self.chain.log_prob(*self._examples(encoded))
+    def log_prob(self, encoded, progress=True):
+        return self.chain.log_prob(*self._examples(encoded), progress)
 
     def fit(self, encoded, weight, held, **options):
         self.chain.start(encoded[:, self.layout.seen_by_flow])
@@ -38,7 +38,7 @@ class Discrete:
         def make(places, rng):
             return self.chain.inputs(*self._examples(encoded[places])), None, weight[places]
 
-        return fit(self.chain, len(encoded), make, lambda: self.log_prob(held[0]), held[1], **options)
+        return fit(self.chain, len(encoded), make, lambda: self.log_prob(held[0], False), held[1], **options)
 
     def draw(self, encoded, rng):
         """`encoded` with categories and integers drawn."""
@@ -72,8 +72,8 @@ class Reals:
             return x, None
         return x, self.features(encoded[:, self.layout.seen_by_flow])
 
-    def log_prob(self, encoded):
-        found = in_blocks(self.flow.log_prob, self._examples(encoded))
+    def log_prob(self, encoded, progress=True):
+        found = in_blocks(self.flow.log_prob, self._examples(encoded), progress=progress)
         return found - np.log(np.diag(self.lower)).sum()
 
     def fit(self, encoded, weight, held, **options):
@@ -83,7 +83,7 @@ class Reals:
             x, context = self._examples(encoded[places])
             return x, context, weight[places]
 
-        return fit(self.flow, len(encoded), make, lambda: self.log_prob(held[0]), held[1], **options)
+        return fit(self.flow, len(encoded), make, lambda: self.log_prob(held[0], False), held[1], **options)
 
     def draw(self, encoded, rng):
         """`encoded` with reals drawn."""
@@ -140,7 +140,7 @@ class Imputer:
             self.chain,
             len(encoded),
             make,
-            lambda: self.chain.log_prob(held, *splits),
+            lambda: self.chain.log_prob(held, *splits, False),
             held_weight,
             seed=seed,
             **options,
@@ -158,19 +158,18 @@ def fit(model, n, make, log_prob, weight, *, batch_size, seed, **options):
     def loss():
         return -float(np.average(log_prob(), weights=weight))
 
-    return train(model, Rows(n, batch_size, make, seed), loss if len(weight) else None, **options)
+    return train(model, Rows(n, batch_size, make, seed), loss if weight.sum() > 0 else None, **options)
 
 
 def covariance_root(y):
-    """The lower triangular L of L L' = S, the covariance of standardised y, shrunk to its diagonal.
+    """The lower triangular L of L L' = S, the covariance of standardised y, shrunk to the identity.
 
-    The part of the diagonal is (d + 1) / (n + d + 1), small where rows are many.
+    The part of the identity is (d + 1) / (n + d + 1), small where rows are many.
     """
     n, d = y.shape
     covariance = np.atleast_2d(np.cov(y, rowvar=False, bias=True))
     part = max((d + 1) / (n + d + 1), 1e-6)
-    diagonal = np.maximum(np.diag(covariance), 1e-6)
-    return np.linalg.cholesky((1 - part) * covariance + part * np.diag(diagonal))
+    return np.linalg.cholesky((1 - part) * covariance + part * np.eye(d))
 
 
 def flow_of(builder, size, context, n, width, seed):
@@ -187,5 +186,10 @@ def flow_of(builder, size, context, n, width, seed):
             )
         builder = getattr(models, catalogue[builder.lower()])
     takes = inspect.signature(builder).parameters
-    sized = {"hidden_units": (width, width), "spline_layers": 3 if n < 1_000 else 5, "seed": seed}
+    sized = {
+        "hidden_units": (width, width),
+        "spline_layers": 3 if n < 20_000 else 5,
+        "standardize": False,  # the data are; of rare categories it would make contexts far from 0
+        "seed": seed,
+    }
     return builder(**arguments, **{name: value for name, value in sized.items() if name in takes})

@@ -32,6 +32,7 @@ class Column:
             constant one its value.
         pivot, unit: place and width of the data, in the column's unit, that some transforms use.
         center, scale: mean and standard deviation after the transform.
+        ordered: whether pandas's categories are.
     """
 
     name: object
@@ -45,6 +46,7 @@ class Column:
     unit: float = 1.0
     center: float = 0.0
     scale: float = 1.0
+    ordered: bool = False
 
     @property
     def is_date(self) -> bool:
@@ -77,7 +79,11 @@ class Column:
         if self.kind == "real":
             return from_line(self, encoded * self.scale + self.center)
         if self.kind == "integer":
-            return np.clip(np.rint(encoded * self.scale + self.center), self.low, self.high)
+            low, high = (
+                (-np.inf if self.low is None else self.low),
+                (np.inf if self.high is None else self.high),
+            )
+            return np.clip(np.rint(encoded * self.scale + self.center), low, high)
         return encoded
 
     def describe(self) -> str:
@@ -180,7 +186,8 @@ def column_of(series, said):
         raise ValueError(f"Column {name!r} has kind {kind!r}; kinds are {', '.join(KINDS)}.")
     dtype = str(series.dtype)
     if kind == "category":
-        return Column(name, kind, dtype, values=categories(there, said.get("values")))
+        ordered = dtype == "category" and bool(series.cat.ordered)
+        return Column(name, kind, dtype, values=categories(there, said.get("values")), ordered=ordered)
     if kind == "constant":
         return Column(name, kind, dtype, values=(plain(there.iloc[0]),))
     numbers = as_numbers(there)
@@ -278,8 +285,8 @@ def whole_numbers(name, numbers):
     wrong = np.flatnonzero((numbers != np.rint(numbers)) | (np.abs(numbers) >= 2**53))
     if len(wrong):
         raise ValueError(
-            f"Column {name!r} is of kind 'integer', but has {numbers[wrong[0]]!r}. Integers must be whole "
-            "and below 2^53; otherwise say {'kind': 'real'} of it."
+            f"Column {name!r} is of kind 'integer', but has {plain(numbers[wrong[0]])!r}. Integers must be "
+            "whole and below 2^53; otherwise say {'kind': 'real'} of it."
         )
 
 

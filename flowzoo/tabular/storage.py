@@ -1,6 +1,7 @@
 """A fitted table as one file: a zip of JSON and Keras's own files, without pickle."""
 
 import json
+import os
 import pathlib
 import tempfile
 import zipfile
@@ -8,7 +9,6 @@ import zipfile
 import keras
 import numpy as np
 
-from flowzoo.registry.folder import write_atomically
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.parts import Discrete, Imputer, Reals
 from flowzoo.tabular.schema import Schema
@@ -48,16 +48,16 @@ def save(table, path):
             "booleans."
         ) from error
 
-    def write(temporary):
-        with zipfile.ZipFile(temporary, "w") as archive, tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".flow") as folder:
+        folder = pathlib.Path(folder)
+        with zipfile.ZipFile(folder / "table", "w") as archive:
             archive.writestr(FACTS, text)
             for name, model in models.items():
                 if model is not None:
-                    file = pathlib.Path(folder) / f"{name}.keras"
-                    untrained_copy(model).save(file)
-                    archive.write(file, file.name)
-
-    write_atomically(pathlib.Path(path), write)
+                    untrained_copy(model).save(folder / f"{name}.keras")
+                    archive.write(folder / f"{name}.keras", f"{name}.keras")
+        os.replace(folder / "table", path)
 
 
 def untrained_copy(model):

@@ -10,6 +10,8 @@ from flowzoo.compiled import PATIENCE
 LEAST_GAIN = 1e-3  # nats of held-out rows that count as better
 CUTS = 2  # times that the learning rate is cut before training ends
 CUT = 0.3
+MOST_HELD_OUT = 20_000
+AVERAGED = 0.8  # of the average of weights that stays in an epoch
 
 
 def batch_size_for(n):
@@ -28,9 +30,9 @@ def width_for(n):
 
 
 def held_out(n, fraction, rng):
-    """Places of the rows to train on, and of those to hold out, at least one of each if `fraction` > 0."""
+    """Places of the rows to train on, and of those to hold out: one or more, and at most 20,000."""
     order = rng.permutation(n)
-    count = int(np.clip(round(fraction * n), fraction > 0, n - 1)) if n > 1 else 0
+    count = int(np.clip(round(fraction * n), fraction > 0, min(n - 1, MOST_HELD_OUT))) if n > 1 else 0
     return np.sort(order[count:]), np.sort(order[:count])
 
 
@@ -55,13 +57,14 @@ class Rows(keras.utils.PyDataset):
 
 
 class KeepBest(keras.callbacks.Callback):
-    """Ends training with the weights that were best on held-out rows.
+    """Ends training with those weights, averaged over epochs, that were best on held-out rows.
 
-    When `patience` epochs bring nothing better, training goes on from the best weights with 0.3 of the
-    learning rate, and the third time it ends.
+    Averages move less from batch to batch than weights do (Polyak and Juditsky, 1992). When `patience` epochs
+    bring nothing better, training goes on from the best average with 0.3 of the learning rate, and the third
+    time it ends.
 
     Arguments:
-        loss: function without arguments, the held-out loss; None to train all epochs.
+        loss: function without arguments, the held-out loss; None to train all epochs, without averages.
         patience: epochs.
         progress: a `Progress`.
     """
@@ -73,28 +76,42 @@ class KeepBest(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if self.loss is not None:
+            self.average, self.averaged = self.model.get_weights(), 1
+            self.weights = self.average
             self._look()
 
     def on_epoch_end(self, epoch, logs=None):
         shown = [("loss", float(logs["loss"]))]
         if self.loss is not None:
+            weights = self.model.get_weights()
+            stays = min(AVERAGED, self.averaged / (1 + self.averaged))
+            self.average = [
+                stays * old + (1 - stays) * new if new.dtype.kind == "f" else new
+                for old, new in zip(self.average, weights, strict=True)
+            ]
+            self.averaged += 1
+            self.model.set_weights(self.average)
             self._look()
+            self.model.set_weights(weights)
             shown.append(("held_out_loss", self.losses[-1]))
+            if self.waited >= self.patience:
+                self._cut()
         self.progress.update(epoch + 1, shown)
 
     def _look(self):
         loss = self.loss()
         self.losses.append(loss)
-        if np.isfinite(loss) and (loss < self.best - LEAST_GAIN or not np.isfinite(self.best)):
-            self.best, self.waited, self.weights = loss, 0, self.model.get_weights()
-            return
         self.waited += 1
-        if self.waited >= self.patience:
-            self.waited, self.cuts = 0, self.cuts + 1
-            self.model.set_weights(self.weights)
-            optimizer = self.model.optimizer
-            optimizer.learning_rate = CUT * float(optimizer.learning_rate)
-            self.model.stop_training = self.cuts > CUTS
+        if loss < self.best - LEAST_GAIN:
+            self.best, self.waited, self.weights = loss, 0, self.average
+
+    def _cut(self):
+        self.waited, self.cuts = 0, self.cuts + 1
+        self.average, self.averaged = self.weights, 1
+        self.model.set_weights(self.weights)
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = CUT * float(optimizer.learning_rate)
+        self.model.stop_training = self.cuts > CUTS
 
     def on_train_end(self, logs=None):
         if self.loss is not None:
