@@ -56,7 +56,7 @@ def upload(folder, address, *, private=False):
     paths = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     paths += (folder / RESULTS_FOLDER).glob("*.yaml")
     files = [
-        huggingface_hub.CommitOperationAdd(str(path.relative_to(folder).as_posix()), path)
+        huggingface_hub.CommitOperationAdd(path.relative_to(folder).as_posix(), path)
         for path in sorted(paths)
     ]
     api = huggingface_hub.HfApi()
