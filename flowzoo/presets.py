@@ -1,11 +1,15 @@
 """`from_preset`, by which users of Keras load pretrained models."""
 
+from typing import Any, Self
+
+from flowzoo.types import PathLike
+
 
 class Presets:
     """What `flowzoo.Flow` and `flowzoo.FlowVAE` offer users of KerasHub."""
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, **kwargs):
+    def from_preset(cls, preset: PathLike, load_weights: bool = True, **kwargs: Any) -> Self:
         """A pretrained model, as `flowzoo.load` gives it, that is of this class or of one below it.
 
         Arguments:
