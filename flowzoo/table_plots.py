@@ -42,7 +42,7 @@ def pairs(
     """
     import matplotlib.pyplot as plt
 
-    from flowzoo.tabular.frames import to_pandas
+    from flowzoo.frames import to_pandas
 
     rng = np.random.default_rng(seed).spawn(1)[0]  # independent of the samples
     names, frame = _names(table, columns), to_pandas(frame)

@@ -9,8 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from flowzoo.frames import form_of, in_form, to_pandas
 from flowzoo.tabular import Schema
-from flowzoo.tabular.frames import form_of, in_form, to_pandas
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.schema import Column
 from flowzoo.tabular.transforms import from_line, to_line

@@ -8,8 +8,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from flowzoo import checks
+from flowzoo.frames import form_of, in_form, to_pandas
 from flowzoo.tabular import storage
-from flowzoo.tabular.frames import form_of, in_form, to_pandas
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.matching import given_names, matched, rows_given, schema_of, weights_of
 from flowzoo.tabular.parts import Discrete, Imputer, Reals

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 
-from flowzoo.tabular.frames import to_pandas
+from flowzoo.frames import to_pandas
 from flowzoo.tabular.layout import fitted
 from flowzoo.tabular.schema import Schema
 
