@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.lines import Line2D
 
 from flowzoo.types import ArrayLike, Seed
 
@@ -74,7 +75,7 @@ def pairs(
         panels[row, 0].set_ylabel(_short(axis.name, 18))
         panels[-1, row].set_xlabel(_short(axis.name, 18))
     figure.align_labels()
-    handles = [plt.Line2D([], [], marker="s", linestyle="", color=colour) for colour in COLOURS.values()]
+    handles = [Line2D([], [], marker="s", linestyle="", color=colour) for colour in COLOURS.values()]
     labels = ["data, below the diagonal", "samples, above it"]
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
     return figure

@@ -248,7 +248,9 @@ print(*keras.saving.get_custom_objects())
     known = set(run_python(code).split())
     package = pathlib.Path(flowzoo.__file__).parent
     decorated = re.compile(r'@keras.saving.register_keras_serializable\(package="flowzoo"\)\nclass (\w+)')
-    names = {name for path in package.rglob("*.py") for name in decorated.findall(path.read_text())}
+    # TableFlow.load imports those of flowzoo.tabular.
+    files = [path for path in package.rglob("*.py") if path.parent.name != "tabular"]
+    names = {name for path in files for name in decorated.findall(path.read_text())}
     assert len(names) > 50
     assert not {f"flowzoo>{name}" for name in names} - known
 
