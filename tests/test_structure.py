@@ -1,4 +1,4 @@
-"""Imports within the package point one way: cli -> training, explore -> registry -> the models and all below."""
+"""Imports within the package point one way: cli -> training, explore -> registry -> models and all below."""
 
 import ast
 import pathlib
@@ -8,7 +8,7 @@ import pytest
 import flowzoo
 
 PACKAGE = pathlib.Path(flowzoo.__file__).parent
-# The floors that rooms stand on, two of them side by side; what is in no room of its own is below all of them.
+# The floors that rooms stand on, two of them side by side; what is in no room is below all of them.
 ROOMS = {"registry": 1, "training": 2, "explore": 2, "cli": 3}
 
 
