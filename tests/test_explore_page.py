@@ -114,7 +114,7 @@ class Page:
 
     def calm(self):
         """Waits until nothing is asked any more."""
-        self.until(lambda: self.status()[0] == "done" and self.status()[1])
+        self.until(lambda: self.status()[0] == "done")
 
     def slide(self, label, keys):
         """Moves a slider by the keyboard."""
@@ -129,7 +129,7 @@ def overflow(browser, width):
     """By how many pixels the page is wider than a window of that width."""
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    return browser.execute_script("return document.documentElement.scrollWidth") - width
+    return max(0, browser.execute_script("return document.documentElement.scrollWidth") - width)
 
 
 def quiet(browser, address):
