@@ -146,19 +146,19 @@ def test_a_saved_table_is_the_same_in_another_process(frame, table, conditional,
     wanted = [each.score_samples(frame[each.schema_.names]) for each in (table, conditional)]
     table.save(tmp_path / "a.flow")
     conditional.save(tmp_path / "b.flow")
-    frame.to_pickle(tmp_path / "frame")
+    frame.to_parquet(tmp_path / "frame")
     np.save(tmp_path / "wanted.npy", wanted)
     drawn = table.sample(5, seed=3)
-    drawn.to_pickle(tmp_path / "drawn")
+    drawn.to_parquet(tmp_path / "drawn")
     code = f"""
         import numpy as np, pandas as pd, flowzoo
         folder = {str(tmp_path)!r}
-        frame, wanted = pd.read_pickle(folder + "/frame"), np.load(folder + "/wanted.npy")
+        frame, wanted = pd.read_parquet(folder + "/frame"), np.load(folder + "/wanted.npy")
         for name, scores in zip("ab", wanted):
             table = flowzoo.tabular.TableFlow.load(f"{{folder}}/{{name}}.flow")
             np.testing.assert_allclose(table.score_samples(frame[table.schema_.names]), scores, atol=1e-5)
         table = flowzoo.tabular.TableFlow.load(folder + "/a.flow")
-        pd.testing.assert_frame_equal(table.sample(5, seed=3), pd.read_pickle(folder + "/drawn"), rtol=1e-5)
+        pd.testing.assert_frame_equal(table.sample(5, seed=3), pd.read_parquet(folder + "/drawn"), rtol=1e-5)
     """
     run_python(textwrap.dedent(code))
 
