@@ -14,10 +14,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
 from tabular_cases import TABLES, draw_mixture, make_gaps
 
 import flowzoo
-from flowzoo.tabular import Schema, TableFlow
+from flowzoo.tabular import Schema, TableFlow, parts
 
 
 def small(**arguments):
@@ -145,19 +146,19 @@ def test_a_saved_table_is_the_same_in_another_process(frame, table, conditional,
     wanted = [each.score_samples(frame[each.schema_.names]) for each in (table, conditional)]
     table.save(tmp_path / "a.flow")
     conditional.save(tmp_path / "b.flow")
-    frame.to_pickle(tmp_path / "frame")
+    frame.to_parquet(tmp_path / "frame")
     np.save(tmp_path / "wanted.npy", wanted)
     drawn = table.sample(5, seed=3)
-    drawn.to_pickle(tmp_path / "drawn")
+    drawn.to_parquet(tmp_path / "drawn")
     code = f"""
         import numpy as np, pandas as pd, flowzoo
         folder = {str(tmp_path)!r}
-        frame, wanted = pd.read_pickle(folder + "/frame"), np.load(folder + "/wanted.npy")
+        frame, wanted = pd.read_parquet(folder + "/frame"), np.load(folder + "/wanted.npy")
         for name, scores in zip("ab", wanted):
             table = flowzoo.tabular.TableFlow.load(f"{{folder}}/{{name}}.flow")
             np.testing.assert_allclose(table.score_samples(frame[table.schema_.names]), scores, atol=1e-5)
         table = flowzoo.tabular.TableFlow.load(folder + "/a.flow")
-        pd.testing.assert_frame_equal(table.sample(5, seed=3), pd.read_pickle(folder + "/drawn"), rtol=1e-5)
+        pd.testing.assert_frame_equal(table.sample(5, seed=3), pd.read_parquet(folder + "/drawn"), rtol=1e-5)
     """
     run_python(textwrap.dedent(code))
 
@@ -193,6 +194,7 @@ def test_columns_may_come_in_any_order(frame, table):
         ({"given": ["z"]}, "given has 'z', no column"),
         ({"given": ["c", "k", "x", "y", "always"]}, "one or more must be left"),
         ({"sample_weight": [1, 2]}, "sample_weight must be 400 numbers"),
+        ({"sample_weight": np.zeros(400)}, "sample_weight is zero"),
     ],
 )
 def test_arguments_of_fit_are_checked(frame, arguments, message):
@@ -221,6 +223,13 @@ def test_scikit_learn_clones_searches_and_chains(frame):
     scaler = StandardScaler().set_output(transform="pandas")
     pipeline = make_pipeline(scaler, TableFlow(small, **QUICK)).fit(frame[["x"]])
     assert np.isfinite(pipeline.score(frame[["x"]]))
+
+
+@pytest.mark.slow
+def test_scikit_learns_contracts_hold(monkeypatch):
+    """All that it checks of an estimator without `predict` or `transform`; no exception is needed."""
+    monkeypatch.setattr(parts, "train", lambda *arguments, **options: [])  # they are not about training
+    check_estimator(TableFlow(small, **QUICK))
 
 
 def test_a_schema_of_the_whole_table_serves_its_parts(frame):
@@ -271,14 +280,14 @@ def test_nothing_becomes_nan(name):
 def test_scores_lie_within_a_twentieth_of_a_nat_of_the_truth(name):
     made, rng = TABLES[name], np.random.default_rng(1)
     frame, test = made.gaps(made.draw(10_000, rng), rng), made.draw(5_000, rng)
-    table = TableFlow(schema=made.schema).fit(frame)
+    table = TableFlow(schema=made.schema, verbose=0).fit(frame)
     assert abs((made.log_prob(test) - table.score_samples(test)).mean()) < 0.05
 
 
 @pytest.mark.slow
 def test_imputations_are_distributed_as_what_was_there():
     rng = np.random.default_rng(1)
-    table = TableFlow().fit(make_gaps(draw_mixture(10_000, rng), rng))
+    table = TableFlow(verbose=0).fit(make_gaps(draw_mixture(10_000, rng), rng))
     test = draw_mixture(1_000, rng)
     drawn = table.impute(
         test.assign(x=np.nan, c=pd.Categorical([None] * 1_000, categories=list("abc"))), seed=0
@@ -305,7 +314,7 @@ def real_or_drawn(frame, drawn):
 def test_a_classifier_hardly_tells_samples_from_rows():
     rng = np.random.default_rng(3)
     frame = draw_mixture(10_000, rng)
-    drawn = TableFlow().fit(frame).sample(10_000, seed=0)
+    drawn = TableFlow(verbose=0).fit(frame).sample(10_000, seed=0)
     assert real_or_drawn(frame, drawn) < 0.65
     independent = frame.apply(lambda column: column.sample(frac=1, random_state=rng).to_numpy())
     assert real_or_drawn(frame, independent.astype(frame.dtypes)) > 0.8

@@ -143,7 +143,7 @@ class ColumnChain(keras.Model):
             log_classes = ops.transpose(ops.log_softmax(logits, axis=-1), (1, 0, 2))
             steps, offsets = self._class_steps()
             places = ops.round(numbers[:, :softmaxes] * steps + offsets)
-            inside = ops.logical_and(places >= 0, places < self.classes)
+            inside = ops.logical_and(places >= 0, places < self.classes.astype("float32"))
             index = ops.cast(ops.where(inside, places, 0.0), "int32")
             picked = ops.take_along_axis(log_classes, index[..., None], axis=2)[..., 0]
             picked = ops.where(inside, picked, MASKED)

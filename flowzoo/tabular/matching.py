@@ -86,9 +86,11 @@ def weights_of(sample_weight, n):
     if sample_weight is None:
         return np.ones(n)
     weight = np.asarray(sample_weight, "float64")
-    if weight.shape != (n,) or not np.isfinite(weight).all() or weight.min() < 0 or weight.sum() == 0:
+    if weight.shape != (n,) or not np.isfinite(weight).all() or weight.min() < 0:
         raise ValueError(
-            f"sample_weight must be {n} numbers, one for each row, none negative and not all 0; got an array "
-            f"of shape {weight.shape}."
+            f"sample_weight must be {n} numbers, one for each row, none negative; got an array of shape "
+            f"{weight.shape}."
         )
+    if weight.sum() == 0:
+        raise ValueError("sample_weight is zero for every row.")
     return weight / weight.mean()

@@ -111,12 +111,13 @@ class Schema:
 
     Example:
         >>> import pandas as pd
-        >>> frame = pd.DataFrame({"x": [0.5, 1.25, 2.0], "n": [3, 4, 3], "sex": ["f", "m", "f"]})
+        >>> sex = pd.Categorical(["f", "m", "f"])
+        >>> frame = pd.DataFrame({"x": [0.5, 1.25, 2.0], "n": [3, 4, 3], "sex": sex})
         >>> flowzoo.tabular.Schema.infer(frame, {"x": {"low": 0}})
         column  kind      dtype
-        x       real      float64  from 0 to inf, softplus
-        n       integer   int64    seen 3 to 4
-        sex     category  str      2: f, m
+        x       real      float64   from 0 to inf, softplus
+        n       integer   int64     seen 3 to 4
+        sex     category  category  2: f, m
     """
 
     columns: tuple
