@@ -130,9 +130,8 @@ def ranks(
         counts, edges = np.histogram(values, bins, (0, 1))
         expected = max(len(values), 1) / bins
         panel.bar(edges[:-1], counts / expected, 1 / bins, align="edge", color=COLOURS["data"])
-        panel.axhspan(
-            *(np.array(binom.interval(0.95, len(values), 1 / bins)) / expected), color="0.5", alpha=0.35
-        )
+        low, high = binom.interval(0.95, len(values), 1 / bins)
+        panel.axhspan(low / expected, high / expected, color="0.5", alpha=0.35)
         panel.axhline(1, color="black", linewidth=0.8)
         panel.set(title=_short(name, 24), xlim=(0, 1))
         panel.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])

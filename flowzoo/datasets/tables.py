@@ -100,10 +100,8 @@ def load_splits(name: str, path: PathLike | None = None) -> Splits:
     splits = Splits(*(np.asarray(part, "float32") for part in read(*_open(path, files))))
     found = (*map(len, splits), splits.train.shape[1])
     if found != published:
-        texts = ["{:,} + {:,} + {:,} rows of {} columns".format(*size) for size in (found, published)]
-        warnings.warn(
-            f"{path} gives {name} with {texts[0]}; the published table has {texts[1]}.", stacklevel=2
-        )
+        has, should = ("{:,} + {:,} + {:,} rows of {} columns".format(*size) for size in (found, published))
+        warnings.warn(f"{path} gives {name} with {has}; the published table has {should}.", stacklevel=2)
     return splits
 
 
@@ -127,12 +125,14 @@ def _open(path, names):
 def _read_archive(path, wanted):
     """Files of an archive in memory, {name: file}, read up to the last of `wanted`, {member: name}."""
     from rich import progress
+    from rich.console import Console
 
     columns = (progress.TextColumn("reading " + path.name), progress.BarColumn(), progress.DownloadColumn())
     found = {}
     with contextlib.ExitStack() as stack:
         try:
-            shown = stack.enter_context(progress.Progress(*columns, console=_console(), transient=True))
+            console = Console(stderr=True)
+            shown = stack.enter_context(progress.Progress(*columns, console=console, transient=True))
             file = stack.enter_context(shown.open(path, "rb"))
             archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|gz"))
             for member in archive:
@@ -146,12 +146,6 @@ def _read_archive(path, wanted):
         except (tarfile.TarError, EOFError) as error:
             raise ValueError(f"{path} cannot be read as a tar.gz archive: {error}") from error
     return found
-
-
-def _console():
-    from rich.console import Console
-
-    return Console(stderr=True)
 
 
 def _parts(rows):
