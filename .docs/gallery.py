@@ -32,8 +32,8 @@ def thumbnail(source, path, ratio=2.0, width=640):
     """A small copy of a picture: its upper left part, `ratio` times as wide as it is high."""
     with Image.open(source) as picture:
         picture = picture.convert("RGB")
-        if picture.width == picture.height:  # a density, drawn with a margin
-            margin = picture.width // 16
+        if picture.width == picture.height:  # a density, with a title and a margin
+            margin = picture.width // 11
             picture = picture.crop((margin, margin, picture.width - margin, picture.height - margin))
         size = min(picture.width, ratio * picture.height), min(picture.height, picture.width / ratio)
         picture = picture.crop((0, 0, *map(round, size)))
