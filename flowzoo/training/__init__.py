@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for editors and type checkers
+    from flowzoo.training.data import write_data
     from flowzoo.training.measuring import evaluate_pretrained
     from flowzoo.training.recipe import train
 

@@ -5,6 +5,7 @@ from flowzoo.registry.architecture import build
 from flowzoo.registry.index import info
 from flowzoo.training.data_file import reader_of_file, write_data_file
 from flowzoo.training.facts import check_data
+from flowzoo.types import PathLike
 
 
 def reader(facts, data_dir=None, file=None):
@@ -32,7 +33,9 @@ def reader(facts, data_dir=None, file=None):
     )
 
 
-def write_data(name_or_path, path, *, data_dir=None):
+def write_data(
+    name_or_path: PathLike, path: PathLike, *, data_dir: str | None = None
+) -> dict[str, tuple[int, ...]]:
     """Writes the data that a model of the zoo is trained and measured on as one .npz file.
 
     `flowzoo.training.train` and `evaluate_pretrained` read it, `data_file=`, on machines without TFDS.
