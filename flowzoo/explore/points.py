@@ -13,7 +13,6 @@ from flowzoo.explore.context import contexts, figure
 LINES = 17  # of the grid each way
 ALONG = 97  # points of a line
 RESOLUTION = 200  # of the density
-AT_ONCE = 8192  # points whose density is computed together
 
 
 def finite(model, values):
@@ -38,7 +37,7 @@ def density(model, centre, radius, *, label=None, context=None):
     steps = radius * ((np.arange(RESOLUTION) + 0.5) / RESOLUTION * 2 - 1)
     x, y = np.meshgrid(centre[0] + steps, centre[1] - steps)  # a picture's first row is its top
     points = np.stack([x, y], axis=-1).reshape(-1, 2).astype("float32")
-    nats = model.log_prob(points, contexts(model, 1, label, context), batch_size=AT_ONCE)
+    nats = model.log_prob(points, contexts(model, 1, label, context))
     values = np.exp(ops.convert_to_numpy(nats).astype("float64")).reshape(RESOLUTION, RESOLUTION)
     brightest = max(np.quantile(values, 0.999), 1e-300)
     colours = matplotlib.colormaps["magma"](np.clip(values / brightest, 0, 1))
