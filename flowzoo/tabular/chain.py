@@ -286,8 +286,8 @@ class ColumnChain(keras.Model):
     # Keras.
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        weight = 1.0 if sample_weight is None else ops.reshape(sample_weight, ops.shape(y_pred))
-        return -ops.mean(weight * y_pred)
+        """-mean(y log p), where the targets y are weights of the rows."""
+        return -ops.mean(ops.reshape(y, ops.shape(y_pred)) * y_pred)
 
     def get_config(self):
         return {

@@ -36,7 +36,7 @@ class Discrete:
         self.chain.start(encoded[:, self.layout.seen_by_flow])
 
         def make(places, rng):
-            return self.chain.inputs(*self._examples(encoded[places])), None, weight[places]
+            return self.chain.inputs(*self._examples(encoded[places])), weight[places]
 
         return fit(self.chain, len(encoded), make, lambda: self.log_prob(held[0], False), held[1], **options)
 
@@ -132,7 +132,7 @@ class Imputer:
 
         def make(places, rng):
             rows = encoded[places]
-            return self.chain.inputs(rows, *self.splits(rows, rng)), None, weight[places]
+            return self.chain.inputs(rows, *self.splits(rows, rng)), weight[places]
 
         held, held_weight = held
         splits = self.splits(held, np.random.default_rng(seed)) if len(held) else None
