@@ -111,6 +111,6 @@ def test_training_curves_are_read_from_files(tmp_path):
     curve = plots.training_curve(path)
     np.testing.assert_array_equal(curve.lines[0].get_ydata(), [3.0, 2.0])
     curve = plots.training_curve(path, metric="bits_per_dim")
-    assert (curve.get_ylabel(), len(curve.lines)) == ("bits_per_dim", 1)
+    assert (curve.get_ylabel(), len(curve.lines)) == ("bits/dim", 1)
     with pytest.raises(ValueError, match="metric must be one of 'epoch', 'loss'"):
         plots.training_curve(path, metric="fid")
