@@ -113,6 +113,8 @@ def test_a_full_disk_is_told_of_and_leaves_nothing(hub, monkeypatch):
 
 # What `flowzoo.load` does before it needs Keras.
 DOWNLOAD = """
+import sys
+sys.argv = ["flowzoo"]  # as the command, which does not wait for Keras
 import flowzoo
 from flowzoo.registry.download import find_weights
 print(find_weights(flowzoo.info("tiny")), end="")
