@@ -39,9 +39,23 @@ def fixed_seed():
 
 @pytest.fixture(autouse=True)
 def little_compiling(request, monkeypatch):
-    """Without XLA on TensorFlow, which compiles for longer than tests compute, but for those marked `xla`."""
-    if flowzoo.backend.name == "tensorflow" and not request.node.get_closest_marker("xla"):
-        monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda convolutions: False)
+    """On TensorFlow, which traces for longer than quick tests compute, they run operation by operation.
+
+    Those marked `compiled`, and the slow ones, run as graphs; those marked `xla`, as they do for users. On
+    JAX all are compiled.
+    """
+    if flowzoo.backend.name != "tensorflow" or request.node.get_closest_marker("xla"):
+        return
+    monkeypatch.setattr(flowzoo.backend, "prefers_xla", lambda convolutions: False)
+    if not any(map(request.node.get_closest_marker, ("compiled", "slow"))):
+        monkeypatch.setattr(flowzoo.compiled.Program, "run", run_as_it_is)
+
+
+def run_as_it_is(program, examples, shared=()):
+    """What `Program.run` gives, by the method itself."""
+    return program(
+        *(None if part is None else keras.ops.convert_to_tensor(part) for part in examples), *shared
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from flowzoo.testing import gradients, perturb
 
 KEY = backend.random_key(0)
 PLAIN = [name for name in MODELS if "," not in name]
-pytestmark = pytest.mark.xla
+pytestmark = pytest.mark.compiled
 
 
 def compiled(function):
