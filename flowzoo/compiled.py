@@ -142,7 +142,7 @@ def in_batches(compute, examples, batch_size=None, *, what="examples") -> Any:
             tuple of tensors, of shape (n, ...).
         examples: arrays or tensors (n, ...), or None.
         batch_size: None for all at once.
-        what: the word for the examples in the progress bar, which appears after two seconds.
+        what: the word for the examples in the progress bar, which appears after two seconds; None for no bar.
 
     Example:
         >>> x = np.arange(5.0)
@@ -156,7 +156,7 @@ def in_batches(compute, examples, batch_size=None, *, what="examples") -> Any:
     for start in range(0, n, batch_size):
         part = [None if x is None else x[start : start + batch_size] for x in examples]
         results.append(keras.tree.map_structure(ops.convert_to_numpy, compute(start, *part)))
-        if time.monotonic() - started > PATIENCE:
+        if what is not None and time.monotonic() - started > PATIENCE:
             bar.update(min(start + batch_size, n))
     return keras.tree.map_structure(lambda *parts: ops.convert_to_tensor(np.concatenate(parts)), *results)
 

@@ -19,6 +19,8 @@ from tabular_cases import TABLES, draw_mixture, make_gaps
 
 import flowzoo
 from flowzoo.tabular import Schema, TableFlow, parts
+from flowzoo.tabular.blocks import BLOCK
+from flowzoo.tabular.features import Features
 
 
 def small(**arguments):
@@ -128,6 +130,25 @@ def test_the_strangest_rows_come_first(frame, table):
     found = table.strangest(odd, 3)
     assert found.index[0] == len(frame)
     np.testing.assert_allclose(found["score"], np.sort(table.score_samples(odd))[:3])
+
+
+def test_strange_rows_with_gaps_are_found_among_others(frame, table):
+    gap = pd.DataFrame({"c": "c", "k": np.nan, "x": [12.0], "y": np.nan, "always": "same"})
+    rows = pd.concat([frame, gap], ignore_index=True)
+    assert table.score_samples(gap)[0] > table.score_samples(frame).min()  # that of two values
+    assert table.strangest(rows, 1).index[0] == len(frame)
+
+
+def test_features_are_made_for_a_batch_at_a_time(monkeypatch):
+    seen, make = [], Features.__call__
+    monkeypatch.setattr(Features, "__call__", lambda self, rows: seen.append(len(rows)) or make(self, rows))
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"c": rng.choice(list("ab"), 5000), "x": rng.normal(size=5000)})
+    table = TableFlow(small, **QUICK | {"epochs": 1}, batch_size=100, gaussians=False).fit(frame)
+    table.score_samples(frame)
+    table.sample(5000)
+    assert max(seen) <= BLOCK
+    assert seen.count(100) >= 2 * 42
 
 
 def test_arrays_and_polars_frames_come_back_in_kind(frame):
@@ -297,6 +318,18 @@ def test_imputations_are_distributed_as_what_was_there():
     assert stats.ks_2samp(here["x"], near["x"]).pvalue > 1e-3
     assert stats.ks_2samp(drawn["x"], other["x"]).pvalue > 1e-3
     assert stats.chi2_contingency([drawn["c"].value_counts(), other["c"].value_counts()]).pvalue > 1e-3
+
+
+@pytest.mark.slow
+def test_what_is_given_may_have_gaps_that_depend_on_what_is_asked():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=4000)
+    frame = pd.DataFrame({"x": x, "y": x + rng.normal(size=4000)})
+    told = rng.uniform(size=4000) < np.where(frame["y"] > 0, 0.15, 0.95)
+    table = TableFlow(verbose=0).fit(frame.assign(x=frame["x"].where(told)))
+    alike = frame[told & (abs(frame["x"] - 1) < 0.3)]
+    assert alike["y"].mean() < 0.6  # the truth is 1
+    assert table.sample(4000, given={"x": 1.0}, seed=0)["y"].mean() == pytest.approx(1, abs=0.15)
 
 
 def real_or_drawn(frame, drawn):

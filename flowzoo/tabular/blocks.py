@@ -1,23 +1,21 @@
 """Rows in blocks of one size, so that each program is compiled once for all numbers of rows."""
 
-import time
-
 import keras
 import numpy as np
 from keras import ops
 
-from flowzoo.compiled import PATIENCE
+from flowzoo.compiled import in_batches
 
 BLOCK = 1024
 
 
 def in_blocks(compute, arrays, *, progress=True):
-    """What `compute(*arrays)` gives for arrays (n, ...), or None, of which it gets `BLOCK` rows at a time.
+    """What `compute(*arrays)` gives for arrays (n, ...), of which it gets `BLOCK` rows at a time.
 
-    The last block is filled up by its last row.
+    The last block is filled up by the last row.
 
     Arguments:
-        progress: whether a bar shows what takes over two seconds after the first block, which compiles.
+        progress: whether a bar shows what takes over two seconds.
 
     Returns: a NumPy array (n, ...), or a list of them.
 
@@ -26,18 +24,9 @@ def in_blocks(compute, arrays, *, progress=True):
         >>> in_blocks(lambda x: 2 * x, [np.arange(3.0)]).tolist()
         [0.0, 2.0, 4.0]
     """
-    n = next(len(array) for array in arrays if array is not None)
-    found, bar, started = [], None, None
-    for start in range(0, n, BLOCK):
-        block = [None if array is None else filled_up(array[start : start + BLOCK]) for array in arrays]
-        found.append(keras.tree.map_structure(ops.convert_to_numpy, compute(*block)))
-        started = started or time.monotonic()
-        if progress and time.monotonic() - started > PATIENCE:
-            bar = bar or keras.utils.Progbar(n, unit_name="row")
-            bar.update(min(start + BLOCK, n))
-    return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:n], *found)
-
-
-def filled_up(array):
-    """The array with its last row repeated, up to the size of a block."""
-    return np.concatenate([array, np.broadcast_to(array[-1:], (BLOCK - len(array), *array.shape[1:]))])
+    n = len(arrays[0])
+    filled = [np.concatenate([array, np.repeat(array[-1:], -n % BLOCK, axis=0)]) for array in arrays]
+    found = in_batches(
+        lambda start, *block: compute(*block), filled, BLOCK, what="rows" if progress else None
+    )
+    return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[:n], found)

@@ -9,11 +9,12 @@ import zipfile
 import keras
 import numpy as np
 
+from flowzoo.tabular.gaussians import Gaussians
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.parts import Discrete, Imputer, Reals
 from flowzoo.tabular.schema import Schema
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "table.json"
 
 
@@ -39,6 +40,7 @@ def save(table, path):
         "form": table.form_,
         "losses": table.losses_,
         "lower": table.reals_ and table.reals_.lower.tolist(),
+        "gaussians": table.reals_ and table.reals_.gaussians and table.reals_.gaussians.as_dict(),
     }
     try:
         text = json.dumps(facts, indent=1)
@@ -97,6 +99,8 @@ def load(cls, path):
     layout = table.layout_
     table.discrete_ = Discrete(layout, models["discrete"]) if "discrete" in models else None
     table.imputer_ = Imputer(layout, models["imputer"]) if "imputer" in models else None
-    lower = None if facts["lower"] is None else np.array(facts["lower"])
-    table.reals_ = Reals(layout, models["reals"], lower) if "reals" in models else None
+    table.reals_ = None
+    if "reals" in models:
+        gaussians = facts["gaussians"] and Gaussians.from_dict(facts["gaussians"])
+        table.reals_ = Reals(layout, models["reals"], np.array(facts["lower"]), gaussians)
     return table
