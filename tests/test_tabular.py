@@ -10,6 +10,7 @@ from helpers import run_python
 from scipy import stats
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -133,7 +134,7 @@ def test_the_strangest_rows_come_first(frame, table):
 
 
 def test_strange_rows_with_gaps_are_found_among_others(frame, table):
-    gap = pd.DataFrame({"c": "c", "k": np.nan, "x": [12.0], "y": np.nan, "always": "same"})
+    gap = pd.DataFrame({"c": "c", "k": np.nan, "x": [10.0], "y": np.nan, "always": "same"})
     rows = pd.concat([frame, gap], ignore_index=True)
     assert table.score_samples(gap)[0] > table.score_samples(frame).min()  # that of two values
     assert table.strangest(rows, 1).index[0] == len(frame)
@@ -223,9 +224,33 @@ def test_arguments_of_fit_are_checked(frame, arguments, message):
         TableFlow(small, **QUICK).fit(frame, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", -5),
+        ("width", 0),
+        ("patience", 0),
+        ("learning_rate", 0),
+        ("validation_fraction", 1.0),
+    ],
+)
+def test_arguments_of_the_estimator_are_checked(frame, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        TableFlow(small, verbose=0).set_params(**{name: value}).fit(frame)
+
+
+def test_what_is_not_fitted_says_so(frame):
+    for ask in ("score_samples", "ranks", "strangest", "impute"):
+        with pytest.raises(NotFittedError):
+            getattr(TableFlow(), ask)(frame)
+
+
 def test_an_unknown_flow_is_refused(frame):
     with pytest.raises(ValueError, match="'nsf', 'maf' or 'realnvp'"):
         TableFlow("nfs", **QUICK).fit(frame[["x", "y"]])
+    with pytest.raises(TypeError, match="flow must be a name, a class or a function; got 3"):
+        TableFlow(3, **QUICK).fit(frame[["x", "y"]])
 
 
 def test_what_needs_an_imputer_says_so_where_none_can_be_learnt(frame):

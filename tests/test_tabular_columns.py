@@ -183,8 +183,9 @@ def test_another_dtype_is_named_with_its_column(name, values):
         (
             pd.DataFrame({"x": [1.5, 2.0]}),
             {"x": {"kind": "integer"}},
-            "'x' is of kind 'integer', but has 1.5",
+            "'x' has 1.5 in row 0, which is no whole number",
         ),
+        (pd.DataFrame({"x": [1.5, np.inf]}), {}, "'x' has inf in row 1, which is infinite"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"y": {}}, "schema has a column 'y', which the frame has not"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"x": {"lo": 0}}, r"schema says \['lo'\] of column 'x'"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"x": {"low": 3, "high": 2}}, "low must lie below high"),
@@ -199,6 +200,26 @@ def test_another_dtype_is_named_with_its_column(name, values):
 )
 def test_a_schema_that_cannot_be_is_refused(frame, said, message):
     with pytest.raises(ValueError, match=message):
+        Schema.infer(frame, said)
+
+
+DAYS = pd.date_range("2020", periods=2)
+TEXTS = pd.DataFrame({"x": ["1.5", "two"]}, index=["first", "second"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "said", "message"),
+    [
+        (pd.DataFrame({"x": DAYS.date}), {}, r"'x' has datetime.date\(2020, 1, 1\) in row 0: give numbers"),
+        (pd.DataFrame({"x": DAYS.to_period("D")}), {}, r"'x' has Period\('2020-01-01', 'D'\) in row 0"),
+        (pd.DataFrame({"x": [1j, 1j]}), {}, "'x' holds complex numbers"),
+        (TEXTS, {"x": {"kind": "real"}}, "'x' should hold numbers.* in row 'second'"),
+        (TEXTS, {"x": "real"}, "schema must say a dict of column 'x'"),
+        (TEXTS, "real", "schema must be a Schema, or a dict"),
+    ],
+)
+def test_columns_of_another_type_are_refused(frame, said, message):
+    with pytest.raises(TypeError, match=message):
         Schema.infer(frame, said)
 
 

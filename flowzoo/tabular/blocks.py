@@ -12,7 +12,7 @@ BLOCK = 1024
 def in_blocks(compute, arrays, *, progress=True):
     """What `compute(*arrays)` gives for arrays (n, ...), of which it gets `BLOCK` rows at a time.
 
-    The last block is filled up by the last row.
+    The last block is filled up by its last row.
 
     Arguments:
         progress: whether a bar shows what takes over two seconds.
@@ -24,9 +24,14 @@ def in_blocks(compute, arrays, *, progress=True):
         >>> in_blocks(lambda x: 2 * x, [np.arange(3.0)]).tolist()
         [0.0, 2.0, 4.0]
     """
-    n = len(arrays[0])
-    filled = [np.concatenate([array, np.repeat(array[-1:], -n % BLOCK, axis=0)]) for array in arrays]
-    found = in_batches(
-        lambda start, *block: compute(*block), filled, BLOCK, what="rows" if progress else None
-    )
-    return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[:n], found)
+
+    def compute_block(start, *block):
+        return compute(*map(filled_up, block))
+
+    found = in_batches(compute_block, arrays, BLOCK, what="rows" if progress else None)
+    return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[: len(arrays[0])], found)
+
+
+def filled_up(array):
+    """The array with its last row repeated, up to the size of a block."""
+    return np.concatenate([array, np.broadcast_to(array[-1:], (BLOCK - len(array), *array.shape[1:]))])

@@ -1,5 +1,6 @@
 """A scikit-learn estimator that models data frames by flows."""
 
+import numbers
 from typing import Any, Self
 
 import numpy as np
@@ -125,7 +126,9 @@ class TableFlow(BaseEstimator):
             epochs: in place of the estimator's own.
 
         Returns: self.
+        Raises: ValueError or TypeError that names an argument, or column and row, that cannot be used.
         """
+        epochs = self._checked(self.epochs if epochs is None else epochs)
         frame = to_pandas(X, "X")
         self.form_ = form_of(X)
         self.schema_ = schema_of(frame, self.schema)
@@ -136,8 +139,20 @@ class TableFlow(BaseEstimator):
         self.layout_ = Layout(self.schema_, self.given_)
         encoded, _ = self.layout_.encode(frame)
         with seeded(self.seed):
-            self._fit(encoded, weights_of(sample_weight, len(frame)), epochs or self.epochs)
+            self._fit(encoded, weights_of(sample_weight, len(frame)), epochs)
         return self
+
+    def _checked(self, epochs):
+        """The epochs, after a check of these and of the estimator's own arguments."""
+        whole = {"batch_size": self.batch_size, "width": self.width, "epochs": epochs}
+        for name, value in {**whole, "patience": self.patience}.items():
+            if value is not None or name == "patience":
+                checks.positive_integer(name, value)
+        checks.positive_number("learning_rate", self.learning_rate)
+        part = self.validation_fraction
+        if not isinstance(part, numbers.Real) or not 0 <= part < 1:
+            raise ValueError(f"validation_fraction must be 0 or more and less than 1; got {part!r}.")
+        return epochs
 
     def _fit(self, encoded, weight, epochs):
         layout, seed = self.layout_, self.seed
@@ -218,6 +233,10 @@ class TableFlow(BaseEstimator):
 
     # What the fitted table answers.
 
+    def _encoded(self, X):
+        check_is_fitted(self)
+        return self.layout_.encode(self._matched(X))
+
     def _matched(self, X):
         """A table as a pandas frame of the columns of training, in their order."""
         check_is_fitted(self)
@@ -231,7 +250,7 @@ class TableFlow(BaseEstimator):
 
         Returns: float64 (n,).
         """
-        return self._scores(*self.layout_.encode(self._matched(X)))
+        return self._scores(*self._encoded(X))
 
     def _scores(self, encoded, log_dets):
         free = slice(0, len(self.layout_.free))

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flowzoo.tabular.schema import Schema, as_numbers, plain
+from flowzoo.tabular.schema import INFINITE, Schema, as_numbers, refuse
 
 
 class Layout:
@@ -112,7 +112,7 @@ def numbers_of(column, series):
             f"Column {column.name!r} should be of dtype {column.dtype}, as in training; got {series.dtype}."
         )
     numbers = as_numbers(series)
-    refuse(series, np.isinf(numbers), "is infinite", "Replace it by a number, or leave it missing")
+    refuse(series, np.isinf(numbers), *INFINITE)
     if column.kind == "integer":
         refuse(
             series,
@@ -129,17 +129,6 @@ def numbers_of(column, series):
                 "Correct it, or the bounds in the schema",
             )
     return numbers
-
-
-def refuse(series, wrong, what, advice):
-    """Raises a ValueError for the first row of a series that is `wrong`."""
-    if wrong.any():
-        row = np.flatnonzero(wrong)[0]
-        value, name = plain(series.iloc[row]), plain(series.index[row])
-        more = f", and {wrong.sum() - 1} other rows" if wrong.sum() > 1 else ""
-        raise ValueError(
-            f"Column {series.name!r} has {value!r} in row {name!r}, which {what}{more}. {advice}."
-        )
 
 
 def check_constant(column, series):

@@ -240,6 +240,8 @@ def flow_of(builder, size, context, n, width, seed):
                 f"be a function of event_shape and context_shape that gives a flow; got {builder!r}."
             )
         builder = getattr(models, catalogue[builder.lower()])
+    if not callable(builder):
+        raise TypeError(f"flow must be a name, a class or a function; got {builder!r}.")
     takes = inspect.signature(builder).parameters
     sized = {
         "hidden_units": (width, width),
