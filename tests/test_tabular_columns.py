@@ -114,6 +114,16 @@ def test_frames_come_back_from_numbers():
     pd.testing.assert_frame_equal(found, frame, rtol=1e-6)
 
 
+def test_what_is_kept_stays_to_the_last_bit():
+    times = pd.to_datetime(["2020-01-01 10:30:00.123456789", None, "2021-05-06 01:02:03.000000001"])
+    frame = pd.DataFrame({"time": times.as_unit("ns"), "x": [0.1, 0.2, None]}, index=[5, 6, 7])
+    layout = Layout(Schema.infer(frame))
+    encoded, _ = layout.encode(frame)
+    found = layout.decode(np.nan_to_num(encoded), kept=frame)
+    assert not found.isna().any().any()
+    assert found[frame.notna()].equals(frame)
+
+
 @pytest.mark.parametrize(("center", "spread"), [(1e8, 1.0), (1e-6, 1e-9), (-3e15, 1e3), (0, 1e300)])
 def test_numbers_of_any_unit_become_standard(center, spread):
     values = center + spread * np.random.default_rng(0).normal(size=100)

@@ -15,7 +15,7 @@ def in_blocks(compute, arrays, *, progress=True):
     The last block is filled up by its last row.
 
     Arguments:
-        progress: whether a bar shows what takes over two seconds.
+        progress: whether a bar shows what takes over two seconds after the first block.
 
     Returns: a NumPy array (n, ...), or a list of them.
 

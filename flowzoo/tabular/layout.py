@@ -51,7 +51,7 @@ class Layout:
     def decode(self, encoded, kept=None):
         """The pandas frame of encoded columns, in the order and the dtypes of the schema.
 
-        `kept` is a frame whose reals stay as they are, to the last bit, and whose index the rows have.
+        `kept` is a frame whose reals and dates stay to the last bit, and whose index the rows have.
         """
         names = [column.name for column in self.columns]
         parts = {}
@@ -67,6 +67,9 @@ class Layout:
                     own = numbers_of(column, kept[column.name])
                     numbers = np.where(np.isnan(own), numbers, own)
                 parts[column.name] = series_of(column, numbers)
+                if kept is not None and column.is_date:  # which days, as float64, round
+                    own = kept[column.name].reset_index(drop=True).astype(column.dtype)
+                    parts[column.name] = own.where(own.notna(), parts[column.name])
         frame = pd.DataFrame(parts)
         return frame if kept is None else frame.set_axis(kept.index, axis=0)
 

@@ -1,5 +1,6 @@
 """A fitted table as one file: a zip of JSON and Keras's own files, without pickle."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -29,9 +30,9 @@ def save(table, path):
         "reals": table.reals_ and table.reals_.flow,
     }
     arguments = table.get_params()
-    flow, schema = arguments["flow"], arguments["schema"]
+    flow = arguments["flow"]
     arguments["flow"] = flow if isinstance(flow, str) else getattr(flow, "__name__", "callable")
-    arguments["schema"] = schema.as_dicts() if isinstance(schema, Schema) else schema
+    arguments["schema"] = schema_to_json(arguments["schema"])
     facts = {
         "format": FORMAT,
         "arguments": arguments,
@@ -62,6 +63,23 @@ def save(table, path):
         os.replace(folder / "table", path)
 
 
+def schema_to_json(schema):
+    """A schema, or what is said of columns, whose names may be no texts, and whose bounds may be dates."""
+    if isinstance(schema, Schema):
+        return schema.as_dicts()
+    dates = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+    return schema and {
+        "said": [
+            [name, {key: str(value) if isinstance(value, dates) else value for key, value in said.items()}]
+            for name, said in schema.items()
+        ]
+    }
+
+
+def schema_from_json(found):
+    return Schema.from_dicts(found) if isinstance(found, list) else found and dict(found["said"])
+
+
 def untrained_copy(model):
     """The model without its optimizer."""
     copy = type(model).from_config(model.get_config())
@@ -82,8 +100,7 @@ def load(cls, path):
     if facts["format"] != FORMAT:
         raise ValueError(f"{path} is of format {facts['format']}; this flowzoo reads {FORMAT}.")
     arguments = facts["arguments"]
-    if isinstance(arguments["schema"], list):
-        arguments["schema"] = Schema.from_dicts(arguments["schema"])
+    arguments["schema"] = schema_from_json(arguments["schema"])
     table = cls(**arguments)
     table.schema_ = Schema.from_dicts(facts["schema"])
     table.given_, table.form_, table.losses_ = facts["given"], facts["form"], facts["losses"]
