@@ -1,6 +1,7 @@
 """Columns of tables: what is found in a frame, the numbers that stand for it, and the way back."""
 
 import datetime
+import json
 
 import narwhals as nw
 import numpy as np
@@ -13,6 +14,7 @@ from flowzoo.frames import form_of, in_form, to_pandas
 from flowzoo.tabular import Schema
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.schema import Column
+from flowzoo.tabular.storage import schema_from_json, schema_to_json
 from flowzoo.tabular.transforms import from_line, to_line
 
 
@@ -95,6 +97,21 @@ def test_a_schema_prints_its_columns():
 def test_schemas_come_back_from_dicts():
     schema = Schema.infer(mixed())
     assert Schema.from_dicts(schema.as_dicts()) == schema
+
+
+def test_what_is_said_of_columns_comes_back_from_json():
+    said = {
+        0: {"low": pd.Timedelta("1h")},
+        "d": {"high": pd.Timestamp("2026-01-01")},
+        "c": {"values": ["a", "b"]},
+    }
+    frame = pd.DataFrame({0: pd.to_timedelta([2.5, 3], "h"), "d": pd.to_datetime(["2020-01-01 10:30"] * 2)})
+    frame["d"] += frame[0]
+    frame["c"] = "a"
+    again = schema_from_json(json.loads(json.dumps(schema_to_json(said))))
+    assert Schema.infer(frame, again) == Schema.infer(frame, said)
+    schema = Schema.infer(frame, said)
+    assert schema_from_json(json.loads(json.dumps(schema_to_json(schema)))) == schema
 
 
 def test_long_tails_are_found():
