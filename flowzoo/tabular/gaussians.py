@@ -56,7 +56,7 @@ class Gaussians:
             away = solve_triangular(root, (y - mean).T, lower=True)
             log_det = np.log(np.diag(root)).sum() + 0.5 * len(mean) * np.log(2 * np.pi)
             parts.append(np.log(weight) - 0.5 * np.square(away).sum(axis=0) - log_det)
-        return logsumexp(parts, axis=0)
+        return np.asarray(logsumexp(parts, axis=0))
 
     def draw(self, features: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A draw of y for each row of features, (n, d)."""
