@@ -142,7 +142,8 @@ def in_batches(compute, examples, batch_size=None, *, what="examples") -> Any:
             tuple of tensors, of shape (n, ...).
         examples: arrays or tensors (n, ...), or None.
         batch_size: None for all at once.
-        what: the word for the examples in the progress bar, which appears after two seconds.
+        what: the word for the examples in the progress bar, which appears two seconds after the first batch,
+            which compiles; None for no bar.
 
     Example:
         >>> x = np.arange(5.0)
@@ -152,11 +153,13 @@ def in_batches(compute, examples, batch_size=None, *, what="examples") -> Any:
     n = next(part.shape[0] for part in examples if part is not None)
     if batch_size is None or n is None or n <= checks.positive_integer("batch_size", batch_size):
         return compute(0, *examples)
-    results, started, bar = [], time.monotonic(), keras.utils.Progbar(n, unit_name=what)
+    results, started, bar = [], None, None
     for start in range(0, n, batch_size):
         part = [None if x is None else x[start : start + batch_size] for x in examples]
         results.append(keras.tree.map_structure(ops.convert_to_numpy, compute(start, *part)))
-        if time.monotonic() - started > PATIENCE:
+        started = started or time.monotonic()
+        if what is not None and time.monotonic() - started > PATIENCE:
+            bar = bar or keras.utils.Progbar(n, unit_name=what)
             bar.update(min(start + batch_size, n))
     return keras.tree.map_structure(lambda *parts: ops.convert_to_tensor(np.concatenate(parts)), *results)
 

@@ -10,6 +10,7 @@ from helpers import run_python
 from scipy import stats
 from sklearn.base import clone
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -19,6 +20,8 @@ from tabular_cases import TABLES, draw_mixture, make_gaps
 
 import flowzoo
 from flowzoo.tabular import Schema, TableFlow, parts
+from flowzoo.tabular.blocks import BLOCK
+from flowzoo.tabular.features import Features
 
 
 def small(**arguments):
@@ -130,6 +133,25 @@ def test_the_strangest_rows_come_first(frame, table):
     np.testing.assert_allclose(found["score"], np.sort(table.score_samples(odd))[:3])
 
 
+def test_strange_rows_with_gaps_are_found_among_others(frame, table):
+    gap = pd.DataFrame({"c": "c", "k": np.nan, "x": [10.0], "y": np.nan, "always": "same"})
+    rows = pd.concat([frame, gap], ignore_index=True)
+    assert table.score_samples(gap)[0] > table.score_samples(frame).min()  # that of two values
+    assert table.strangest(rows, 1).index[0] == len(frame)
+
+
+def test_features_are_made_for_a_batch_at_a_time(monkeypatch):
+    seen, make = [], Features.__call__
+    monkeypatch.setattr(Features, "__call__", lambda self, rows: seen.append(len(rows)) or make(self, rows))
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"c": rng.choice(list("ab"), 5000), "x": rng.normal(size=5000)})
+    table = TableFlow(small, **QUICK | {"epochs": 1}, batch_size=100, gaussians=False).fit(frame)
+    table.score_samples(frame)
+    table.sample(5000)
+    assert max(seen) <= BLOCK
+    assert seen.count(100) >= 2 * 42
+
+
 def test_arrays_and_polars_frames_come_back_in_kind(frame):
     array = frame[["x", "y"]].to_numpy().astype("float32")
     table = TableFlow(small, **QUICK).fit(array)
@@ -202,9 +224,33 @@ def test_arguments_of_fit_are_checked(frame, arguments, message):
         TableFlow(small, **QUICK).fit(frame, **arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", -5),
+        ("width", 0),
+        ("patience", 0),
+        ("learning_rate", 0),
+        ("validation_fraction", 1.0),
+    ],
+)
+def test_arguments_of_the_estimator_are_checked(frame, name, value):
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        TableFlow(small, verbose=0).set_params(**{name: value}).fit(frame)
+
+
+def test_what_is_not_fitted_says_so(frame):
+    for ask in ("score_samples", "ranks", "strangest", "impute"):
+        with pytest.raises(NotFittedError):
+            getattr(TableFlow(), ask)(frame)
+
+
 def test_an_unknown_flow_is_refused(frame):
     with pytest.raises(ValueError, match="'nsf', 'maf' or 'realnvp'"):
         TableFlow("nfs", **QUICK).fit(frame[["x", "y"]])
+    with pytest.raises(TypeError, match="flow must be a name, a class or a function; got 3"):
+        TableFlow(3, **QUICK).fit(frame[["x", "y"]])
 
 
 def test_what_needs_an_imputer_says_so_where_none_can_be_learnt(frame):
@@ -297,6 +343,18 @@ def test_imputations_are_distributed_as_what_was_there():
     assert stats.ks_2samp(here["x"], near["x"]).pvalue > 1e-3
     assert stats.ks_2samp(drawn["x"], other["x"]).pvalue > 1e-3
     assert stats.chi2_contingency([drawn["c"].value_counts(), other["c"].value_counts()]).pvalue > 1e-3
+
+
+@pytest.mark.slow
+def test_what_is_given_may_have_gaps_that_depend_on_what_is_asked():
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=4000)
+    frame = pd.DataFrame({"x": x, "y": x + rng.normal(size=4000)})
+    told = rng.uniform(size=4000) < np.where(frame["y"] > 0, 0.15, 0.95)
+    table = TableFlow(verbose=0).fit(frame.assign(x=frame["x"].where(told)))
+    alike = frame[told & (abs(frame["x"] - 1) < 0.3)]
+    assert alike["y"].mean() < 0.6  # the truth is 1
+    assert table.sample(4000, given={"x": 1.0}, seed=0)["y"].mean() == pytest.approx(1, abs=0.15)
 
 
 def real_or_drawn(frame, drawn):

@@ -1,6 +1,7 @@
 """Columns of tables: what is found in a frame, the numbers that stand for it, and the way back."""
 
 import datetime
+import json
 
 import narwhals as nw
 import numpy as np
@@ -13,6 +14,7 @@ from flowzoo.frames import form_of, in_form, to_pandas
 from flowzoo.tabular import Schema
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.schema import Column
+from flowzoo.tabular.storage import schema_from_json, schema_to_json
 from flowzoo.tabular.transforms import from_line, to_line
 
 
@@ -97,6 +99,21 @@ def test_schemas_come_back_from_dicts():
     assert Schema.from_dicts(schema.as_dicts()) == schema
 
 
+def test_what_is_said_of_columns_comes_back_from_json():
+    said = {
+        0: {"low": pd.Timedelta("1h")},
+        "d": {"high": pd.Timestamp("2026-01-01")},
+        "c": {"values": ["a", "b"]},
+    }
+    frame = pd.DataFrame({0: pd.to_timedelta([2.5, 3], "h"), "d": pd.to_datetime(["2020-01-01 10:30"] * 2)})
+    frame["d"] += frame[0]
+    frame["c"] = "a"
+    again = schema_from_json(json.loads(json.dumps(schema_to_json(said))))
+    assert Schema.infer(frame, again) == Schema.infer(frame, said)
+    schema = Schema.infer(frame, said)
+    assert schema_from_json(json.loads(json.dumps(schema_to_json(schema)))) == schema
+
+
 def test_long_tails_are_found():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"normal": rng.normal(size=500), "cauchy": rng.standard_cauchy(500)})
@@ -112,6 +129,16 @@ def test_frames_come_back_from_numbers():
     assert np.isfinite(log_dets).all()
     found = layout.decode(encoded)
     pd.testing.assert_frame_equal(found, frame, rtol=1e-6)
+
+
+def test_what_is_kept_stays_to_the_last_bit():
+    times = pd.to_datetime(["2020-01-01 10:30:00.123456789", None, "2021-05-06 01:02:03.000000001"])
+    frame = pd.DataFrame({"time": times.as_unit("ns"), "x": [0.1, 0.2, None]}, index=[5, 6, 7])
+    layout = Layout(Schema.infer(frame))
+    encoded, _ = layout.encode(frame)
+    found = layout.decode(np.nan_to_num(encoded), kept=frame)
+    assert not found.isna().any().any()
+    assert found[frame.notna()].equals(frame)
 
 
 @pytest.mark.parametrize(("center", "spread"), [(1e8, 1.0), (1e-6, 1e-9), (-3e15, 1e3), (0, 1e300)])
@@ -183,8 +210,9 @@ def test_another_dtype_is_named_with_its_column(name, values):
         (
             pd.DataFrame({"x": [1.5, 2.0]}),
             {"x": {"kind": "integer"}},
-            "'x' is of kind 'integer', but has 1.5",
+            "'x' has 1.5 in row 0, which is no whole number",
         ),
+        (pd.DataFrame({"x": [1.5, np.inf]}), {}, "'x' has inf in row 1, which is infinite"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"y": {}}, "schema has a column 'y', which the frame has not"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"x": {"lo": 0}}, r"schema says \['lo'\] of column 'x'"),
         (pd.DataFrame({"x": [1.5, 2.0]}), {"x": {"low": 3, "high": 2}}, "low must lie below high"),
@@ -199,6 +227,26 @@ def test_another_dtype_is_named_with_its_column(name, values):
 )
 def test_a_schema_that_cannot_be_is_refused(frame, said, message):
     with pytest.raises(ValueError, match=message):
+        Schema.infer(frame, said)
+
+
+DAYS = pd.date_range("2020", periods=2)
+TEXTS = pd.DataFrame({"x": ["1.5", "two"]}, index=["first", "second"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "said", "message"),
+    [
+        (pd.DataFrame({"x": DAYS.date}), {}, r"'x' has datetime.date\(2020, 1, 1\) in row 0: give numbers"),
+        (pd.DataFrame({"x": DAYS.to_period("D")}), {}, r"'x' has Period\('2020-01-01', 'D'\) in row 0"),
+        (pd.DataFrame({"x": [1j, 1j]}), {}, "'x' holds complex numbers"),
+        (TEXTS, {"x": {"kind": "real"}}, "'x' should hold numbers.* in row 'second'"),
+        (TEXTS, {"x": "real"}, "schema must say a dict of column 'x'"),
+        (TEXTS, "real", "schema must be a Schema, or a dict"),
+    ],
+)
+def test_columns_of_another_type_are_refused(frame, said, message):
+    with pytest.raises(TypeError, match=message):
         Schema.infer(frame, said)
 
 

@@ -1,23 +1,21 @@
 """Rows in blocks of one size, so that each program is compiled once for all numbers of rows."""
 
-import time
-
 import keras
 import numpy as np
 from keras import ops
 
-from flowzoo.compiled import PATIENCE
+from flowzoo.compiled import in_batches
 
 BLOCK = 1024
 
 
 def in_blocks(compute, arrays, *, progress=True):
-    """What `compute(*arrays)` gives for arrays (n, ...), or None, of which it gets `BLOCK` rows at a time.
+    """What `compute(*arrays)` gives for arrays (n, ...), of which it gets `BLOCK` rows at a time.
 
     The last block is filled up by its last row.
 
     Arguments:
-        progress: whether a bar shows what takes over two seconds after the first block, which compiles.
+        progress: whether a bar shows what takes over two seconds after the first block.
 
     Returns: a NumPy array (n, ...), or a list of them.
 
@@ -26,16 +24,12 @@ def in_blocks(compute, arrays, *, progress=True):
         >>> in_blocks(lambda x: 2 * x, [np.arange(3.0)]).tolist()
         [0.0, 2.0, 4.0]
     """
-    n = next(len(array) for array in arrays if array is not None)
-    found, bar, started = [], None, None
-    for start in range(0, n, BLOCK):
-        block = [None if array is None else filled_up(array[start : start + BLOCK]) for array in arrays]
-        found.append(keras.tree.map_structure(ops.convert_to_numpy, compute(*block)))
-        started = started or time.monotonic()
-        if progress and time.monotonic() - started > PATIENCE:
-            bar = bar or keras.utils.Progbar(n, unit_name="row")
-            bar.update(min(start + BLOCK, n))
-    return keras.tree.map_structure(lambda *parts: np.concatenate(parts)[:n], *found)
+
+    def compute_block(start, *block):
+        return compute(*map(filled_up, block))
+
+    found = in_batches(compute_block, arrays, BLOCK, what="rows" if progress else None)
+    return keras.tree.map_structure(lambda part: ops.convert_to_numpy(part)[: len(arrays[0])], found)
 
 
 def filled_up(array):

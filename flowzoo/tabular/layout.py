@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from flowzoo.tabular.schema import Schema, as_numbers, plain
+from flowzoo.tabular.schema import INFINITE, Schema, as_numbers, refuse
 
 
 class Layout:
@@ -51,7 +51,7 @@ class Layout:
     def decode(self, encoded, kept=None):
         """The pandas frame of encoded columns, in the order and the dtypes of the schema.
 
-        `kept` is a frame whose reals stay as they are, to the last bit, and whose index the rows have.
+        `kept` is a frame whose reals and dates stay to the last bit, and whose index the rows have.
         """
         names = [column.name for column in self.columns]
         parts = {}
@@ -67,6 +67,9 @@ class Layout:
                     own = numbers_of(column, kept[column.name])
                     numbers = np.where(np.isnan(own), numbers, own)
                 parts[column.name] = series_of(column, numbers)
+                if kept is not None and column.is_date:  # which days, as float64, round
+                    own = kept[column.name].reset_index(drop=True).astype(column.dtype)
+                    parts[column.name] = own.where(own.notna(), parts[column.name])
         frame = pd.DataFrame(parts)
         return frame if kept is None else frame.set_axis(kept.index, axis=0)
 
@@ -112,7 +115,7 @@ def numbers_of(column, series):
             f"Column {column.name!r} should be of dtype {column.dtype}, as in training; got {series.dtype}."
         )
     numbers = as_numbers(series)
-    refuse(series, np.isinf(numbers), "is infinite", "Replace it by a number, or leave it missing")
+    refuse(series, np.isinf(numbers), *INFINITE)
     if column.kind == "integer":
         refuse(
             series,
@@ -129,17 +132,6 @@ def numbers_of(column, series):
                 "Correct it, or the bounds in the schema",
             )
     return numbers
-
-
-def refuse(series, wrong, what, advice):
-    """Raises a ValueError for the first row of a series that is `wrong`."""
-    if wrong.any():
-        row = np.flatnonzero(wrong)[0]
-        value, name = plain(series.iloc[row]), plain(series.index[row])
-        more = f", and {wrong.sum() - 1} other rows" if wrong.sum() > 1 else ""
-        raise ValueError(
-            f"Column {series.name!r} has {value!r} in row {name!r}, which {what}{more}. {advice}."
-        )
 
 
 def check_constant(column, series):

@@ -14,6 +14,7 @@ NARROW = 32  # an integer column of at most so many values has a probability of 
 MOST_CATEGORIES = 1000
 DAY = pd.Timedelta(days=1)
 EPOCH = pd.Timestamp(0)
+INFINITE = "is infinite", "Replace it by a number, or leave it missing"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,13 +155,15 @@ class Schema:
 
         Raises: ValueError or TypeError that names the column.
         """
-        said = said or {}
+        said = {} if said is None else said
+        if not isinstance(said, dict):
+            raise TypeError(f"schema must be a Schema, or a dict from columns to dicts; got {said!r}.")
         for name in said:
             if name not in frame.columns:
                 raise ValueError(
                     f"schema has a column {name!r}, which the frame has not; it has {list(frame.columns)}."
                 )
-        return cls(tuple(column_of(frame[name], dict(said.get(name, {}))) for name in frame.columns))
+        return cls(tuple(column_of(frame[name], said.get(name, {})) for name in frame.columns))
 
     def as_dicts(self) -> list[dict[str, Any]]:
         """What `from_dicts` makes the schema of, for JSON."""
@@ -174,6 +177,8 @@ class Schema:
 def column_of(series, said):
     """The `Column` of a pandas series, with what is `said` of it in place of what would be guessed."""
     name = series.name
+    if not isinstance(said, dict):
+        raise TypeError(f"schema must say a dict of column {name!r}, such as {{'low': 0}}; got {said!r}.")
     if unknown := set(said) - {"kind", "low", "high", "transform", "values"}:
         raise ValueError(
             f"schema says {sorted(unknown)} of column {name!r}; it takes kind, low, high, "
@@ -192,9 +197,15 @@ def column_of(series, said):
     if kind == "constant":
         return Column(name, kind, dtype, values=(plain(there.iloc[0]),))
     numbers = as_numbers(there)
+    refuse(there, np.isinf(numbers), *INFINITE)
     low, high = bounds(name, dtype, kind, said)
     if kind == "integer":
-        whole_numbers(name, numbers)
+        refuse(
+            there,
+            (numbers != np.rint(numbers)) | (np.abs(numbers) >= 2**53),
+            "is no whole number below 2^53, as the kind 'integer' has",
+            "Correct it, or say {'kind': 'real'} of the column",
+        )
         values = (float(numbers.min()), float(numbers.max()))
         return Column(name, kind, dtype, low, high, values=values).fitted(numbers)
     allowed = transforms_for(low, high)
@@ -219,14 +230,21 @@ def guessed_kind(series, has_values):
             f"Column {series.name!r} holds {type(series.iloc[0]).__name__}, no values of a "
             "table: give numbers, texts, categories, booleans or dates."
         ) from error
-    if constant:
-        return "constant"
     if pd.api.types.is_complex_dtype(dtype):
         raise TypeError(f"Column {series.name!r} holds complex numbers: give real and imaginary parts.")
+    if constant:
+        return "constant"
     if dtype.kind in "fiumM" or pd.api.types.is_numeric_dtype(dtype) or isinstance(dtype, pd.DatetimeTZDtype):
         numbers = as_numbers(series)
         whole = (numbers == np.rint(numbers)).all() and np.abs(numbers).max() < 2**53
         return "integer" if whole else "real"
+    wrong = np.array([not isinstance(value, (str, bool, int, float, np.generic)) for value in series])
+    if wrong.any():
+        row = np.flatnonzero(wrong)[0]
+        raise TypeError(
+            f"Column {series.name!r} has {series.iloc[row]!r} in row {plain(series.index[row])!r}: give "
+            "numbers, texts, booleans, categories, or dates as pandas.to_datetime makes them."
+        )
     return "category"
 
 
@@ -276,18 +294,21 @@ def as_numbers(series):
     try:
         return series.to_numpy(dtype="float64", na_value=np.nan)
     except (TypeError, ValueError) as error:
+        wrong = series.notna() & pd.to_numeric(series.astype(object), errors="coerce").isna()
+        row = f" in row {plain(series.index[wrong][0])!r}" if wrong.any() else ""
         raise TypeError(
-            f"Column {series.name!r} should hold numbers, but is of dtype {dtype}: {error}"
+            f"Column {series.name!r} should hold numbers, but is of dtype {dtype}: {error}{row}."
         ) from error
 
 
-def whole_numbers(name, numbers):
-    """Refuses what an integer column does not hold."""
-    wrong = np.flatnonzero((numbers != np.rint(numbers)) | (np.abs(numbers) >= 2**53))
-    if len(wrong):
+def refuse(series, wrong, what, advice):
+    """Raises a ValueError for the first row of a series that is `wrong`."""
+    if wrong.any():
+        row = np.flatnonzero(wrong)[0]
+        value, name = plain(series.iloc[row]), plain(series.index[row])
+        more = f", and {wrong.sum() - 1} other rows" if wrong.sum() > 1 else ""
         raise ValueError(
-            f"Column {name!r} is of kind 'integer', but has {plain(numbers[wrong[0]])!r}. Integers must be "
-            "whole and below 2^53; otherwise say {'kind': 'real'} of it."
+            f"Column {series.name!r} has {value!r} in row {name!r}, which {what}{more}. {advice}."
         )
 
 

@@ -1,5 +1,6 @@
 """A fitted table as one file: a zip of JSON and Keras's own files, without pickle."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -9,11 +10,12 @@ import zipfile
 import keras
 import numpy as np
 
+from flowzoo.tabular.gaussians import Gaussians
 from flowzoo.tabular.layout import Layout
 from flowzoo.tabular.parts import Discrete, Imputer, Reals
 from flowzoo.tabular.schema import Schema
 
-FORMAT = 1
+FORMAT = 2
 FACTS = "table.json"
 
 
@@ -28,9 +30,9 @@ def save(table, path):
         "reals": table.reals_ and table.reals_.flow,
     }
     arguments = table.get_params()
-    flow, schema = arguments["flow"], arguments["schema"]
+    flow = arguments["flow"]
     arguments["flow"] = flow if isinstance(flow, str) else getattr(flow, "__name__", "callable")
-    arguments["schema"] = schema.as_dicts() if isinstance(schema, Schema) else schema
+    arguments["schema"] = schema_to_json(arguments["schema"])
     facts = {
         "format": FORMAT,
         "arguments": arguments,
@@ -39,6 +41,7 @@ def save(table, path):
         "form": table.form_,
         "losses": table.losses_,
         "lower": table.reals_ and table.reals_.lower.tolist(),
+        "gaussians": table.reals_ and table.reals_.gaussians and table.reals_.gaussians.as_dict(),
     }
     try:
         text = json.dumps(facts, indent=1)
@@ -58,6 +61,23 @@ def save(table, path):
                     untrained_copy(model).save(folder / f"{name}.keras")
                     archive.write(folder / f"{name}.keras", f"{name}.keras")
         os.replace(folder / "table", path)
+
+
+def schema_to_json(schema):
+    """A schema, or what is said of columns, whose names may be no texts, and whose bounds may be dates."""
+    if isinstance(schema, Schema):
+        return schema.as_dicts()
+    dates = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+    return schema and {
+        "said": [
+            [name, {key: str(value) if isinstance(value, dates) else value for key, value in said.items()}]
+            for name, said in schema.items()
+        ]
+    }
+
+
+def schema_from_json(found):
+    return Schema.from_dicts(found) if isinstance(found, list) else found and dict(found["said"])
 
 
 def untrained_copy(model):
@@ -80,8 +100,7 @@ def load(cls, path):
     if facts["format"] != FORMAT:
         raise ValueError(f"{path} is of format {facts['format']}; this flowzoo reads {FORMAT}.")
     arguments = facts["arguments"]
-    if isinstance(arguments["schema"], list):
-        arguments["schema"] = Schema.from_dicts(arguments["schema"])
+    arguments["schema"] = schema_from_json(arguments["schema"])
     table = cls(**arguments)
     table.schema_ = Schema.from_dicts(facts["schema"])
     table.given_, table.form_, table.losses_ = facts["given"], facts["form"], facts["losses"]
@@ -97,6 +116,8 @@ def load(cls, path):
     layout = table.layout_
     table.discrete_ = Discrete(layout, models["discrete"]) if "discrete" in models else None
     table.imputer_ = Imputer(layout, models["imputer"]) if "imputer" in models else None
-    lower = None if facts["lower"] is None else np.array(facts["lower"])
-    table.reals_ = Reals(layout, models["reals"], lower) if "reals" in models else None
+    table.reals_ = None
+    if "reals" in models:
+        gaussians = facts["gaussians"] and Gaussians.from_dict(facts["gaussians"])
+        table.reals_ = Reals(layout, models["reals"], np.array(facts["lower"]), gaussians)
     return table

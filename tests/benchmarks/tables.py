@@ -1,6 +1,6 @@
 """How well `TableFlow` fits tables, beside what people use instead.
 
-python tests/benchmarks/tables.py [--zuko PYTHON]
+python tests/benchmarks/tables.py [--zuko PYTHON] [--stream ROWS]
 
 First, for three tables that come with scikit-learn, the mean log-likelihood of held-out rows in nats, in
 the tables' own units, with its standard deviation over five folds and the seconds of all of them. Every
@@ -8,6 +8,7 @@ model sees the same numbers: the numeric columns, each value with uniform noise 
 column is rounded, for a density of rounded values has no bound. All but `TableFlow` see columns
 standardised by the training rows, and pay for it in the density.
 
+- TableFlow: as it is by default, the average of a flow and a mixture of Gaussians; and its flow alone
 - GaussianMixture: 1 to 8 components of full, tied or diagonal covariance, by BIC
 - KernelDensity: a Gaussian kernel, whose bandwidth is chosen of 20 by five-fold cross-validation
 - zuko's NSF: 3 transforms of 2 x 64 units, Adam, early stopping on a tenth of the rows; in an environment of
@@ -15,10 +16,14 @@ standardised by the training rows, and pay for it in the density.
 
 Then, on a table of numbers, integers and categories made here, how well a classifier tells 10,000 new rows
 from 10,000 samples (AUROC; 0.5 is chance), and from rows whose columns are independent.
+
+--stream 1000000 instead trains on so many rows of that table for an epoch, scores and draws as many, and
+tells the seconds of CPU and the peak of the memory.
 """
 
 import argparse
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -47,7 +52,10 @@ def main():
     parser.add_argument("--tables", nargs="*", default=TABLES, choices=TABLES)
     parser.add_argument("--models", nargs="*", default=MODELS, choices=MODELS)
     parser.add_argument("--rows", type=int, default=10_000, help="of the mixed table; 0 leaves it out")
+    parser.add_argument("--stream", type=int, metavar="ROWS", help="measure time and memory of so many")
     options = parser.parse_args()
+    if options.stream:
+        return stream(options.stream)
     models = {name: MODELS[name] for name in options.models}
     if options.zuko:
         models["zuko NSF"] = lambda train, test: zuko(options.zuko, train, test)
@@ -79,9 +87,13 @@ def decimals(value):
     return len(np.format_float_positional(value, trim="-").partition(".")[2])
 
 
-def table_flow(train, test):
+def table_flow(train, test, **options):
     schema = {name: {"kind": "real"} for name in train}
-    return flowzoo.tabular.TableFlow(schema=schema, verbose=0).fit(train).score_samples(test)
+    return flowzoo.tabular.TableFlow(schema=schema, verbose=0, **options).fit(train).score_samples(test)
+
+
+def flow_alone(train, test):
+    return table_flow(train, test, gaussians=False)
 
 
 def standardised(train, test):
@@ -110,7 +122,12 @@ def kernels(train, test):
     return search.fit(train).best_estimator_.score_samples(test) + log_det
 
 
-MODELS = {"TableFlow": table_flow, "GaussianMixture": mixture, "KernelDensity": kernels}
+MODELS = {
+    "TableFlow": table_flow,
+    "its flow alone": flow_alone,
+    "GaussianMixture": mixture,
+    "KernelDensity": kernels,
+}
 
 
 def zuko(python, train, test):
@@ -160,6 +177,27 @@ def told_apart(n):
     print(f"  samples of TableFlow  {auroc(new, table.sample(n, seed=0)):.3f}  (trained for {seconds:.0f} s)")
     print(f"  independent columns   {auroc(new, independent.astype(known.dtypes)):.3f}")
     print(f"  other new rows        {auroc(new, mixed_table(n, rng)):.3f}")
+
+
+def stream(n):
+    frame = mixed_table(n, np.random.default_rng(0)).drop(columns="owner")
+    size = frame.memory_usage(deep=True).sum() / 2**20
+    print(f"{n:,} rows, {frame.shape[1]} columns, {size:.0f} MiB; peak of the memory:")
+    print(f"  {peak():7.0f} MiB  before", flush=True)
+    table = flowzoo.tabular.TableFlow(verbose=0)
+    for what, act in {
+        "fit, one epoch": lambda: table.fit(frame, epochs=1),
+        "score_samples": lambda: table.score_samples(frame),
+        "sample": lambda: table.sample(n, seed=0, batch_size=100_000),
+    }.items():
+        start = time.process_time()
+        act()
+        print(f"  {peak():7.0f} MiB  {what}, {time.process_time() - start:.0f} s of CPU", flush=True)
+
+
+def peak():
+    """Of the memory of this process, MiB; Linux counts in KiB, macOS in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def auroc(one, other):
