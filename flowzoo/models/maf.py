@@ -17,8 +17,7 @@ class MAF(Flow):
     """Masked autoregressive flow: density in one pass, sampling dimension after dimension.
 
     Each layer is z_i = (x_i - shift_i) exp(-s_i), shift_i and s_i functions of x_1 ... x_(i-1) by
-    one MADE, so that log p(x) = log p_base(z) - sum of all s_i; or, for vectors, which train faster so,
-    z_i = x_i exp(s_i) + shift_i. The order of the dimensions is
+    one MADE, so that log p(x) = log p_base(z) - sum of all s_i. The order of the dimensions is
     reversed from layer to layer, or random. With `components`, the layer next to the base has
     mixtures of Gaussians for conditionals: MAF MoG, whose base density is a MADE MoG.
     Images (H, W, C) with values 0 ... 255 are dequantised and mapped to the reals by a logit.
@@ -31,8 +30,6 @@ class MAF(Flow):
         autoregressive_layers: number of affine autoregressive layers; 5 or 10 in the paper.
         hidden_units: widths of each MADE's hidden layers; (1024,) in the paper for MNIST.
         activation: name of a Keras activation.
-        transformer: "affine", the paper's and the default for images; or "latent_affine", the default for
-            vectors, see `flowzoo.transformers`.
         order: "reversed" from layer to layer, the paper's, or "random" in each.
         components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper. Data of one
             dimension need them: without, the flow of one number is a Gaussian.
@@ -65,7 +62,6 @@ class MAF(Flow):
         autoregressive_layers: int = 5,
         hidden_units: Shape = (64, 64),
         activation: str = "relu",
-        transformer: str | None = None,
         order: str = "reversed",
         components: int | None = None,
         normalization: str | None = None,
@@ -82,12 +78,8 @@ class MAF(Flow):
     ):
         policy = kwargs.get("dtype")
         initializer = initializer_for(event_shape, initializer)
-        if transformer is None:
-            transformer = "affine" if len(checks.shape("event_shape", event_shape)) == 3 else "latent_affine"
-        checks.choice("transformer", transformer, ("affine", "latent_affine"))
         layers = autoregressive_stack(
             autoregressive_layers,
-            transformer=transformer,
             order=order,
             seed=seed,
             normalization=normalization,
@@ -114,7 +106,6 @@ class MAF(Flow):
         self.activation = activation
         self.initializer = initializer
         self.standardize = bool(standardize)
-        self.transformer = transformer
         self.order = order
         self.components = components
         self.normalization = normalization
