@@ -481,6 +481,9 @@ class Flow(Levels, Labels, Exported, Presets, Published, MaximumLikelihood):
     ) -> Tensor:
         """The latent of `x`: (batch, *event_shape) -> (batch, D).
 
+        `decode` undoes it but for the rounding of float32, which a flow that stretches its data much makes
+        larger, so that not every trained flow gives every pixel back: `round_trip_error` tells of yours.
+
         Raises: ValueError also for data that no latent gives, see `flowzoo.layers.FlowLayer.outside`; within
             compiled code, where they are not seen, they get the latent of others.
         """

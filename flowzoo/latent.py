@@ -105,13 +105,20 @@ class LatentSpace:
     ) -> Tensor:
         """The mean latent of examples (n, *event_shape), (D,).
 
+        Arguments:
+            context: of a conditional flow, one example's for all, or that of each, (n, *context_shape).
+
         The other arguments are those of `attribute_direction`.
         """
         examples, key = checks.array("examples", examples, self.event_shape), self._key(seed)
+        if context is not None:
+            context = checks.numbers("context", context)
+        of_each = context is not None and len(context.shape) > len(self.context_shape or ())
         total = np.zeros(self.latent_dimensions)
         for start in range(0, len(examples), batch_size):
-            part = examples[start : start + batch_size]
-            z = self.encode(part, context, seed=backend.later_key(key, start))
+            part = slice(start, start + batch_size)
+            own = context[part] if of_each and context.shape[0] > 1 else context
+            z = self.encode(examples[part], own, seed=backend.later_key(key, start))
             total += ops.convert_to_numpy(z).sum(axis=0)
         return ops.convert_to_tensor(total / len(examples), self.variable_dtype)
 

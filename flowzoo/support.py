@@ -32,38 +32,51 @@ def check_support(flow, x):
         part = x[start : start + AT_ONCE]
         values = ops.convert_to_tensor(part.astype(flow.variable_dtype))
         places = ops.reshape(ops.arange(flow.dimensions, dtype="float32"), (1, *flow.event_shape))
-        for layer in layers:
-            outside = layer.outside(values)
+        for layer, inverted in layers:
+            outside = layer.outside_latent(values) if inverted else layer.outside(values)
             if outside is not None and ops.any(outside):
-                raise ValueError(_message(flow, layer, part, ops.convert_to_numpy(outside), places))
-            values = layer(values)
-            places = layer(places) if isinstance(layer, MOVES) else places
+                what = ("Invert of " if inverted else "") + _kind(layer)
+                raise ValueError(_message(flow, layer, what, part, ops.convert_to_numpy(outside), places))
+            values = layer(values, forward=inverted)
+            places = layer(places, forward=inverted) if isinstance(layer, MOVES) else places
 
 
 def _fixed_layers(chain):
-    """The layers from the data end that neither learn nor take noise, to the last that does not make all."""
+    """The layers from the data end that neither learn nor take noise, to the last that does not make all.
+
+    Each is a pair with whether it runs from latent to data, as a part of what is inverted.
+    """
     layers = itertools.takewhile(
-        lambda layer: layer.noise_shape is None and (isinstance(layer, MOVES) or not layer.weights),
+        lambda part: part[0].noise_shape is None and (isinstance(part[0], MOVES) or not part[0].weights),
         _from_data(chain),
     )
     layers = list(layers)
-    while layers and type(layers[-1]).outside is FlowLayer.outside:
+    while layers and _makes_all(*layers[-1]):
         layers.pop()
     return layers
 
 
-def _from_data(chain):
-    for layer in reversed(chain.flow_layers):
-        yield from _from_data(layer) if isinstance(layer, Chain) else [layer]
+def _makes_all(layer, inverted):
+    if inverted:
+        return layer.takes_every_latent
+    return type(layer).outside is FlowLayer.outside
+
+
+def _from_data(layer, inverted=False):
+    if isinstance(layer, Invert):
+        yield from _from_data(layer.layer, not inverted)
+    elif isinstance(layer, Chain):
+        for part in layer.flow_layers if inverted else reversed(layer.flow_layers):
+            yield from _from_data(part, inverted)
+    else:
+        yield layer, inverted
 
 
 def _kind(layer):
-    if isinstance(layer, Invert):
-        return f"Invert of {_kind(layer.layer)}"
     return f"TFPBijector {layer.kind!r}" if hasattr(layer, "kind") else type(layer).__name__
 
 
-def _message(flow, layer, x, outside, places):
+def _message(flow, layer, what, x, outside, places):
     rows = outside.reshape(len(x), -1).any(axis=1).sum()
     row, *place = np.argwhere(outside)[0]
     where = f"example {row}"
@@ -72,7 +85,7 @@ def _message(flow, layer, x, outside, places):
         column = place[0] if len(place) == 1 else tuple(map(int, place))
         where = f"column {column}, value {x[(row, *place)]:g} of {where}"
     return (
-        f"{flow.name} has no density at {rows} of {len(x)} examples, since {layer.name}, {_kind(layer)}, "
+        f"{flow.name} has no density at {rows} of {len(x)} examples, since {layer.name}, {what}, "
         f"makes no such numbers, however it trains: {where}. Remove these examples, move their values "
         "inside, such as by np.clip, or put another layer at the data end."
     )

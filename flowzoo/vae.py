@@ -292,7 +292,8 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
             log (1/K) sum_k p(x | z_k) p(z_k) / q(z_k | x),  z_k ~ q(z | x)
 
         On average it lies below log p(x), rises with K and is the ELBO for K = 1. At most 2,000
-        latents are decoded at a time.
+        latents are decoded at a time; in compiled code that does not know the number of examples, one of
+        each.
 
         References:
             Importance Weighted Autoencoders (Burda et al., 2015, arXiv:1509.00519)
@@ -315,14 +316,21 @@ class FlowVAE(LatentSpace, Exported, Presets, PublishedVAE, EvidenceLowerBound):
 
     def _importance_weighted(self, x, count, key):
         posterior = self._posterior.run((x,))
-        n = x.shape[0]
+        n, among = x.shape[0], np.asarray(count, self.variable_dtype)
+        if n is None:
+
+            def one_more(places, total):
+                noise = self._noise(x, key, places[0])[:, None]
+                return (self._log_weights(x, total, noise, *posterior, 1, among),)
+
+            nothing_yet = ops.full_like(one_each(x), -np.inf)
+            return backend.repeat(count, one_more, (nothing_yet,), (ops.arange(count, dtype="int32"),))[0]
         at_once = min(count, DECODINGS // n)
         total = np.full((n,), -np.inf, self.variable_dtype)
         for done in range(0, count, at_once):
             noise = self._drawn_noise(key, done, np.zeros(n * at_once, "int8"))
             noise = ops.reshape(noise, (n, at_once, self.latent_dimensions))
-            used, among = np.int32(count - done), np.asarray(count, self.variable_dtype)
-            total = self._log_weights.run((x, total, noise, *posterior), (used, among))
+            total = self._log_weights.run((x, total, noise, *posterior), (np.int32(count - done), among))
         return total
 
     def bits_per_dim(

@@ -198,7 +198,7 @@ def warn_of_coarse_columns(name, x, dtype, *, model):
     if len(coarse) == 0:
         return
     column = coarse[0]
-    others = f", and so do {len(coarse) - 1} others" if len(coarse) > 1 else ""
+    others = f", and {len(coarse) - 1} more like it" if len(coarse) > 1 else ""
     warnings.warn(
         f"Column {column} of {name} lies at {first[column] + mean[column]:.7g} with a standard deviation of "
         f"{deviation[column]:.3g}, which {dtype}, in steps of {step[column]:.3g} there, does not resolve"

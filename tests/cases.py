@@ -105,6 +105,7 @@ LAYERS = {
     "invertible linear": (InvertibleLinear, (5,), False),
     "invertible linear on images": (InvertibleLinear, (2, 2, 3), False),
     "invertible linear, matrix": (lambda: InvertibleLinear(parametrization="matrix"), (5,), False),
+    "invertible linear, slow": (lambda: InvertibleLinear(factor=0.1), (5,), False),
     "invertible linear, matrix, on images": (
         lambda: InvertibleLinear(parametrization="matrix"),
         (2, 2, 3),

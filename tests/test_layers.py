@@ -95,6 +95,21 @@ def test_invertible_linear_starts_as_a_rotation():
     np.testing.assert_array_equal(numpy(again(np.eye(6, dtype="float32"))), matrix)
 
 
+@pytest.mark.parametrize("parametrization", ["plu", "matrix"])
+def test_the_weights_of_an_invertible_linear_move_it_by_its_factor(parametrization):
+    x, found = data_for((4,)), []
+    for factor in (1.0, 0.1):
+        layer = layers.InvertibleLinear(parametrization=parametrization, factor=factor, seed=3)
+        layer.build((None, 4))
+        (weight,) = layer.trainable_weights
+        start = numpy(layer(x))
+        weight.assign(weight + 0.02 / factor)
+        found.append((start, *map(numpy, layer(x, log_det=True))))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert not np.allclose(found[0][0], found[0][1], atol=1e-2)
+
+
 def test_dequantize_adds_the_noise_that_it_is_given_and_gives_the_integers_back():
     random = np.random.default_rng(0)
     layer = layers.Dequantize(256)

@@ -263,13 +263,23 @@ def test_vector_models_are_bijective_and_finite_with_weights_moved_by_a_twentiet
         np.testing.assert_allclose(numpy(log_det), expected, atol=1e-3)
 
 
-def test_a_glow_starts_without_exploding_and_its_images_come_back_even_from_weights_that_moved():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"levels": 2, "steps": 4, "hidden_channels": 256},
+        pytest.param({}, marks=pytest.mark.slow),
+    ],
+    ids=["small", "default"],
+)
+def test_a_glow_starts_without_exploding_and_its_images_come_back_even_from_weights_that_moved(arguments):
     x = pixels((8, 8, 3), n=64)
-    flow = flowzoo.Glow(event_shape=(8, 8, 3), levels=2, steps=4, hidden_channels=256)
+    flow = flowzoo.Glow(event_shape=(8, 8, 3), **arguments)
     flow.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
-    losses = flow.fit(x, epochs=2, verbose=0).history["loss"]
-    uniform = 192 * np.log(256)  # 1065 nats; a Gaussian of the same variance has 1099
-    assert max(losses) < 1.1 * uniform
+    losses = flow.fit(x, epochs=3, verbose=0).history["loss"]
+    gaussian = 192 * np.log(
+        256 * np.sqrt(np.pi * np.e / 6)
+    )  # of a uniform's variance: 1099 nats, 34 above it
+    assert max(losses) < 1.01 * gaussian
     np.testing.assert_array_equal(numpy(flow.round_trip_error(x, seed=0)), 0)
     np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
 

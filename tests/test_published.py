@@ -1,5 +1,6 @@
 """Models answer for themselves: figures, fingerprints, cards."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS, MODELS
@@ -9,6 +10,7 @@ from keras import ops
 import flowzoo
 from flowzoo.metrics import log_likelihoods
 from flowzoo.testing import perturb
+from flowzoo.training.directions import directions_of_attributes
 
 
 def test_figures_of_images_are_means_in_every_space():
@@ -82,6 +84,28 @@ def test_a_fingerprint_sees_the_learned_noise_and_its_density():
     np.testing.assert_allclose(before, numpy(real.log_prob(z)) + numpy(log_det), rtol=1e-5)
     perturb(flow.flow_layers[-1], scale=0.1)
     assert not np.allclose(flow.fingerprint(), before)
+
+
+def test_a_flow_of_classes_has_attribute_directions(tmp_path):
+    flow = IMAGE_MODELS["Glow, classes"]()
+    perturb(flow, scale=0.1)
+    x, classes, bright = pixels(flow.event_shape, n=12), np.arange(12) % 3, np.arange(12) % 2
+    labels = {"Bright": bright, True: classes}
+    directions = directions_of_attributes(
+        flow, {"attributes": ["Bright"]}, (x[:8], classes[:8]), lambda role, name: (x, labels[name])
+    )
+    flowzoo.save_pretrained(flow, tmp_path / "classes", directions=directions)
+    found = flowzoo.registry.attribute_directions(tmp_path / "classes")["Bright"]
+    with_it, all_of_training = (
+        numpy(flow.encode(x[part], classes[part], seed=0)).mean(axis=0)
+        for part in (slice(1, None, 2), slice(8))
+    )
+    np.testing.assert_allclose(found, with_it - all_of_training, rtol=2e-3, atol=2e-3)
+    # Cells of 6, and a border of 2, twice as large: 6 rows of 10, 4 rows of 7.
+    for name, shape in (("interpolations", (76, 124)), ("attributes", (52, 88))):
+        assert plt.imread(tmp_path / "classes" / f"{name}.png").shape[:2] == shape
+    card = (tmp_path / "classes" / "README.md").read_text()
+    assert 'directions["Bright"], strengths=[-1, 0, 1, 2], context=7)' in card
 
 
 @pytest.mark.parametrize(

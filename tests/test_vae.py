@@ -180,6 +180,25 @@ def test_log_prob_takes_more_examples_than_are_decoded_at_a_time(monkeypatch):
     np.testing.assert_allclose(numpy(vae.log_prob(x, num_importance_samples=400, seed=0)), whole, atol=0.5)
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="it always knows how many there are")
+def test_log_prob_in_a_function_of_any_number_of_examples():
+    import tensorflow as tf
+
+    weights, bias, covariance, random = linear_gaussian()
+    vae = linear_gaussian_vae(weights, bias, covariance, width=1.0)
+    x = random.normal(size=(7, 5)).astype("float32")
+    log_prob = tf.function(
+        lambda x: vae.log_prob(x, num_importance_samples=400, seed=0),
+        input_signature=[tf.TensorSpec((None, 5))],
+    )
+    expected = numpy(vae.log_prob(x, num_importance_samples=4000, seed=0))
+    np.testing.assert_allclose(numpy(log_prob(x)), expected, atol=0.5)
+    assert tuple(log_prob(x[:2]).shape) == (2,)
+    inputs = keras.Input((5,))
+    model = keras.Model(inputs, vae.log_prob(inputs, num_importance_samples=400, seed=0))
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, atol=0.5)
+
+
 def linear_gaussian(seed=0):
     """x = W z + b + 0.5 e: its marginal is N(b, W W^T + 0.25 I), its posterior Gaussian too."""
     random = np.random.default_rng(seed)

@@ -215,6 +215,11 @@ DATA_ENDS = {
     "nested": (lambda: layers.Chain([TFPBijector("Exp"), Rescale(2.0, 1.0)]), [1.0, 0.5]),
     "Log, inverted": (lambda: Invert(TFPBijector("Log")), [0.0, -1.0]),
     "Log1p, inverted": (lambda: Invert(TFPBijector("Log1p")), [-1.0, -2.0]),
+    "nested, inverted": (lambda: Invert(layers.Chain([TFPBijector("Log"), Rescale(2.0, 1.0)])), [0.0, -1.0]),
+    "nested twice, inverted": (
+        lambda: Invert(layers.Chain([Rescale(2.0, 1.0), layers.Chain([Invert(Logit(0.0)), Rescale(2.0)])])),
+        [0.0, -0.5, 0.5],
+    ),
     "Exp, inverted twice": (lambda: Invert(Invert(TFPBijector("Exp"))), [0.0, -1.0]),
 }
 
@@ -266,8 +271,13 @@ def test_data_off_the_support_are_named(method):
     getattr(flow, method)(np.clip(x, 1e-3, 1 - 1e-3))
 
 
-def test_data_off_the_support_of_an_inverted_layer_are_named():
-    flow = flowzoo.Flow([Invert(TFPBijector("Log"))], event_shape=2)
+@pytest.mark.parametrize(
+    "layer",
+    [lambda: TFPBijector("Log"), lambda: layers.Chain([Permutation([1, 0]), TFPBijector("Log")])],
+    ids=["layer", "chain"],
+)
+def test_data_off_the_support_of_an_inverted_layer_are_named(layer):
+    flow = flowzoo.Flow([Invert(layer())], event_shape=2)
     with pytest.raises(ValueError, match=r"Invert of TFPBijector 'Log', .* column 1, value -2 of example 0"):
         flow.encode([[1.0, -2.0]])
 

@@ -57,6 +57,19 @@ class Chain(FlowLayer):
             total = total + log_det
         return z, total
 
+    @property
+    def takes_every_latent(self) -> bool:
+        return all(layer.takes_every_latent for layer in self.flow_layers)
+
+    def forward_on_support(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.takes_every_latent:
+            return super().forward_on_support(z, context)
+        total = self.per_example(0.0, z)
+        for layer in self.flow_layers:
+            z, log_det = layer.forward_on_support(z, context)
+            total = total + log_det
+        return z, total
+
     def inverse_and_log_det(
         self, x: Tensor, context: Tensor | None = None, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

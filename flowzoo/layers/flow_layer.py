@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowzoo import backend
@@ -95,6 +96,24 @@ class FlowLayer(keras.layers.Layer):
     def outside_latent(self, z: Tensor) -> Tensor | None:
         """Where `z` lies outside of what data to latent makes, for `Invert`; None where nothing does."""
 
+    @property
+    def takes_every_latent(self) -> bool:
+        """Whether no latent lies outside of what data to latent makes."""
+        return type(self).outside_latent is FlowLayer.outside_latent
+
+    def forward_on_support(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`forward_and_log_det` for `Invert`: outside of what data to latent makes, log_det is -inf.
+
+        x is there that of some other latent.
+        """
+        outside = self.outside_latent(z)
+        if outside is None:
+            return self(z, context, forward=True, log_det=True)
+        # Others in the place, so that no NaN comes into gradients.
+        inner = self(ops.full((1, *self.data_shape(tuple(z.shape))[1:]), 0.5, z.dtype))
+        x, log_det = self(ops.where(outside, inner, z), context, forward=True, log_det=True)
+        return x, ops.where(ops.any(outside, axis=tuple(range(1, len(z.shape)))), -np.inf, log_det)
+
     def call(
         self,
         x: Tensor,
@@ -115,6 +134,10 @@ class FlowLayer(keras.layers.Layer):
 
     def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return x_shape
+
+    def data_shape(self, z_shape: Shape) -> Shape:
+        """The shape of the data of latents of this shape, for a layer that has `outside_latent`."""
+        return z_shape
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "remat": self.remat}

@@ -3,8 +3,6 @@
 from typing import Any, Self
 
 import keras
-import numpy as np
-from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
 from flowzoo.types import Shape, Tensor
@@ -45,19 +43,16 @@ class Invert(FlowLayer):
         return self.layer(z, context, log_det=True)
 
     def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        outside = self.outside(x)
-        if outside is None:
-            return self.layer(x, context, forward=True, log_det=True)
-        # Others in the place, so that no NaN comes into gradients.
-        inner = self.layer(ops.full((1, *x.shape[1:]), 0.5, x.dtype))
-        z, log_det = self.layer(ops.where(outside, inner, x), context, forward=True, log_det=True)
-        return z, ops.where(ops.any(outside, axis=tuple(range(1, len(x.shape)))), -np.inf, log_det)
+        return self.layer.forward_on_support(x, context)
 
     def outside(self, x: Tensor) -> Tensor | None:
         return self.layer.outside_latent(x)
 
     def outside_latent(self, z: Tensor) -> Tensor | None:
         return self.layer.outside(z)
+
+    def forward_on_support(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self(z, context, forward=True, log_det=True)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}

@@ -18,13 +18,17 @@ class InvertibleLinear(FlowLayer):
     With "plu", W = P L (U + diag(sign * exp(s))): P is a fixed permutation, L lower triangular
     with ones on the diagonal, U strictly upper triangular, so the map can never become singular
     and log_det = sum(s) is free. With "matrix", W is the weight itself. Both start as a random
-    rotation. On (batch, H, W, C) it is Glow's 1x1 convolution, and log_det counts H * W times.
+    rotation. On (batch, H, W, C) it is Glow's 1x1 convolution, and log_det counts H * W times. The weight
+    holds L, s and U in one square, or W, over `factor`.
 
     References:
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018, arXiv:1807.03039)
 
     Arguments:
         parametrization: "plu" or "matrix".
+        factor: how far the entries of the matrices move when an optimizer such as Adam moves those of the
+            weight by 1. A row of W sums over the channels, so that in wide flows of many steps those of 1 are
+            many times as fast as a coupling's.
         seed: integer that draws the rotation.
 
     Example:
@@ -34,9 +38,12 @@ class InvertibleLinear(FlowLayer):
         True
     """
 
-    def __init__(self, *, parametrization: str = "plu", seed: Seed = None, **kwargs: Any):
+    def __init__(
+        self, *, parametrization: str = "plu", factor: float = 1.0, seed: Seed = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.parametrization = checks.choice("parametrization", parametrization, ("plu", "matrix"))
+        self.factor = checks.positive_number("factor", factor)
         self.seed = seed
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
@@ -54,7 +61,7 @@ class InvertibleLinear(FlowLayer):
             )
 
         if self.parametrization == "matrix":
-            self.matrix = weight(rotation, "matrix")
+            self.matrix = weight(rotation / self.factor, "matrix")
             return
         permutation, lower, upper = plu(rotation)
         diagonal = np.diagonal(upper)
@@ -62,7 +69,7 @@ class InvertibleLinear(FlowLayer):
         self.sign = weight(np.sign(diagonal), "sign", trainable=False)
         # L below the diagonal, s on it, U above.
         factors = lower + np.diag(np.log(np.abs(diagonal))) + np.triu(upper, 1)
-        self.lower_upper = weight(factors, "lower_upper")
+        self.lower_upper = weight(factors / self.factor, "lower_upper")
 
     def _initial_rotation(self):
         normal = ops.convert_to_numpy(keras.random.normal((self.size, self.size), seed=self.seed))
@@ -70,7 +77,7 @@ class InvertibleLinear(FlowLayer):
 
     def _factors(self):
         """P, L and U with its diagonal, square matrices."""
-        factors = ops.convert_to_tensor(self.lower_upper)
+        factors = self.factor * ops.convert_to_tensor(self.lower_upper)
         below = np.tril(np.ones((self.size, self.size)), -1)
         lower = factors * ops.cast(below, factors.dtype) + ops.eye(self.size, dtype=factors.dtype)
         diagonal = self.sign * ops.exp(ops.diagonal(factors))
@@ -78,21 +85,25 @@ class InvertibleLinear(FlowLayer):
         permutation = ops.one_hot(ops.convert_to_tensor(self.permutation), self.size, dtype=factors.dtype)
         return ops.transpose(permutation), lower, upper
 
+    def _matrix(self):
+        """W of "matrix"."""
+        return self.factor * ops.convert_to_tensor(self.matrix)
+
     def _times(self, values, matrix):
         product = ops.matmul(ops.reshape(values, (-1, self.size)), matrix)
         return ops.reshape(product, ops.shape(values))
 
     def _log_det(self, values):
         if self.parametrization == "matrix":
-            triangle = ops.qr(ops.convert_to_tensor(self.matrix))[1]  # slogdet has no XLA on TensorFlow
+            triangle = ops.qr(self._matrix())[1]  # slogdet has no XLA on TensorFlow
             log_det = ops.sum(ops.log(ops.abs(ops.diagonal(triangle))))
         else:
-            log_det = ops.sum(ops.diagonal(self.lower_upper))
+            log_det = self.factor * ops.sum(ops.diagonal(self.lower_upper))
         return self.per_example(self.positions * log_det, values)
 
     def inverse_and_log_det(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.parametrization == "matrix":
-            matrix = ops.convert_to_tensor(self.matrix)
+            matrix = self._matrix()
         else:
             permutation, lower, upper = self._factors()
             matrix = ops.matmul(permutation, ops.matmul(lower, upper))
@@ -100,7 +111,7 @@ class InvertibleLinear(FlowLayer):
 
     def forward_and_log_det(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.parametrization == "matrix":
-            inverse = ops.inv(self.matrix)
+            inverse = ops.inv(self._matrix())
         else:
             permutation, lower, upper = self._factors()
             solved = ops.solve_triangular(lower, ops.transpose(permutation), lower=True)
@@ -108,7 +119,12 @@ class InvertibleLinear(FlowLayer):
         return self._times(z, inverse), -self._log_det(z)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "parametrization": self.parametrization, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "parametrization": self.parametrization,
+            "factor": self.factor,
+            "seed": self.seed,
+        }
 
 
 def plu(matrix):

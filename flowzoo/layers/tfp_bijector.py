@@ -84,6 +84,9 @@ class TFPBijector(FlowLayer):
     def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (x_shape[0], *self._make().inverse_event_shape(x_shape[1:]))
 
+    def data_shape(self, z_shape: Shape) -> Shape:
+        return (z_shape[0], *self._make().forward_event_shape(z_shape[1:]))
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "kind": self.kind, "arguments": self.arguments}
 

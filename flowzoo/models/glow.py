@@ -49,6 +49,8 @@ class Glow(Flow):
         classes: number of classes for p(x | y), or None. Labels 0 ... classes - 1 are the context:
             `fit(images, labels)`, `sample(4, context=7)`; each class has its own prior at the top.
         linear: parametrization of the 1x1 convolutions, "plu" or "matrix".
+        linear_factor: how fast they move beside the other weights, the factor of
+            `flowzoo.layers.InvertibleLinear`.
         bits: 8, or fewer to drop the lowest bits first; the density is that of the bits kept.
         dequantization: "uniform", or "variational" as in Flow++.
         alpha: of a logit that maps the pixels to the reals first, as in RealNVP, or None. It suits
@@ -83,6 +85,7 @@ class Glow(Flow):
         learned_prior: bool = True,
         classes: int | None = None,
         linear: str = "plu",
+        linear_factor: float = 0.1,
         bits: int = 8,
         dequantization: str = "uniform",
         alpha: float | None = None,
@@ -112,6 +115,7 @@ class Glow(Flow):
             learned_prior=learned_prior,
             classes=classes,
             linear=linear,
+            linear_factor=linear_factor,
             remat=remat,
             dtype=policy,
         )
@@ -136,6 +140,7 @@ class Glow(Flow):
         self.learned_prior = bool(learned_prior)
         self.classes = classes
         self.linear = linear
+        self.linear_factor = linear_factor
         self.bits = bits
         self.dequantization = dequantization
         self.alpha = alpha
@@ -208,6 +213,7 @@ def glow_layers(
     learned_prior=True,
     classes=None,
     linear="plu",
+    linear_factor=1.0,
     remat=False,
     dtype=None,
 ):
@@ -221,7 +227,7 @@ def glow_layers(
             coupling_layer(
                 network(), transformer, head="conv", use_context=classes is None, remat=remat, dtype=dtype
             ),
-            InvertibleLinear(parametrization=linear, dtype=dtype),
+            InvertibleLinear(parametrization=linear, factor=linear_factor, dtype=dtype),
             ActNorm(log_scale_factor=3.0, dtype=dtype),
         ]
 

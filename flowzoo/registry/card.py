@@ -78,11 +78,12 @@ def _samples(facts):
 def _latent_space(facts):
     if "directions" not in facts:
         return ""
-    names = list(facts["directions"])
+    names, config = list(facts["directions"]), facts["config"]
+    context = (
+        ", context=7" if config.get("classes") else ", context=context" * bool(config.get("context_shape"))
+    )
     rows = "; ".join(f"rows {4 * i + 1} to {4 * i + 4} {name!r}" for i, name in enumerate(names))
-    return f"""## Latent space
-
-![interpolations](interpolations.png)
+    pictures = f"""![interpolations](interpolations.png)
 
 From one sample to another, `flow.interpolate`.
 
@@ -90,9 +91,12 @@ From one sample to another, `flow.interpolate`.
 
 {_wrapped(f"Four samples along each attribute's direction, {rows}; their own strength is 0, in the middle.")}
 
-```python
+"""
+    return f"""## Latent space
+
+{"" if config.get("context_shape") else pictures}```python
 directions = flowzoo.registry.attribute_directions("{facts["name"]}")
-changed = flow.manipulate(images, directions["{names[0]}"], strengths=[-1, 0, 1, 2])
+changed = flow.manipulate(images, directions["{names[0]}"], strengths=[-1, 0, 1, 2]{context})
 ```"""
 
 

@@ -199,17 +199,30 @@ def draw_samples(flow, folder, facts):
 
 def draw_latent_space(flow, folder, facts):
     """Writes interpolations.png and attributes.png, of samples, for a model with attribute directions."""
+    if flow.context_shape is not None and flow.classes is None:
+        return
     temperature = facts.get("samples", {}).get("temperature", 1.0)
-    a, b = (flow.sample(6, temperature=temperature, seed=seed) for seed in (1, 2))
-    write_atomically(
-        folder / "interpolations.png",
-        lambda path: plots.interpolation_strips(flow, a, b, steps=10, seed=0, path=path),
-    )
+
+    def drawn(count, seed):
+        labels = [i % flow.classes for i in range(count)] if flow.classes else None
+        images = flow.sample(count, labels, temperature=temperature, seed=seed)
+        return images, labels or [None] * count
+
+    (a, labels), (b, _) = drawn(6, seed=1), drawn(6, seed=2)
+    strips = [
+        flow.interpolate(*ends, steps=10, context=label, seed=0)
+        for *ends, label in zip(a, b, labels, strict=True)
+    ]
+    _write_grid(folder / "interpolations.png", strips, columns=10)
     strengths = np.linspace(-STRENGTH, STRENGTH, 7)
-    faces = flow.sample(4, temperature=temperature, seed=3)
-    rows = [flow.manipulate(faces, direction, strengths, seed=0) for direction in decoded(facts).values()]
-    images = ops.reshape(ops.stack(rows), (-1, *flow.event_shape))
-    write_atomically(
-        folder / "attributes.png",
-        lambda path: plots.image_grid(images, path=path, columns=len(strengths)),
-    )
+    rows = [
+        flow.manipulate(face[None], direction, strengths, context=label, seed=0)[0]
+        for direction in decoded(facts).values()
+        for face, label in zip(*drawn(4, seed=3), strict=True)
+    ]
+    _write_grid(folder / "attributes.png", rows, columns=len(strengths))
+
+
+def _write_grid(path, rows, columns):
+    images = ops.concatenate(rows)
+    write_atomically(path, lambda path: plots.image_grid(images, path=path, columns=columns))

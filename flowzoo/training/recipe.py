@@ -87,7 +87,7 @@ def train(
     stored = store(model, folder, facts)
     facts["metrics"] = measure_on_test_split(stored, facts["data"], read)
     if "attributes" in facts["data"]:
-        facts["directions"] = directions_of_attributes(stored, facts["data"], training[0], read)
+        facts["directions"] = directions_of_attributes(stored, facts["data"], training, read)
     complete(stored, folder, facts)
     shutil.rmtree(checkpoints.folder)
     return facts
