@@ -276,12 +276,16 @@ def test_a_glow_starts_without_exploding_and_its_images_come_back_even_from_weig
     flow = flowzoo.Glow(event_shape=(8, 8, 3), **arguments)
     flow.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
     losses = flow.fit(x, epochs=3, verbose=0).history["loss"]
-    gaussian = 192 * np.log(
-        256 * np.sqrt(np.pi * np.e / 6)
-    )  # of a uniform's variance: 1099 nats, 34 above it
+    gaussian = 192 * np.log(256 * np.sqrt(np.pi * np.e / 6))  # of the uniform's variance: 1099 nats
     assert max(losses) < 1.01 * gaussian
     np.testing.assert_array_equal(numpy(flow.round_trip_error(x, seed=0)), 0)
     np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
+
+
+def test_a_glow_of_a_config_from_before_linear_factor_keeps_its_numbers():
+    config = flowzoo.Glow(event_shape=(4, 4, 1), levels=1, steps=1, hidden_channels=4).get_config()
+    assert config.pop("linear_factor") == 0.1
+    assert flowzoo.Glow.from_config(config).linear_factor == 1.0
 
 
 def test_images_of_realnvp_come_back_from_weights_that_moved():

@@ -168,6 +168,11 @@ class Glow(Flow):
         return cls(**{"event_shape": (256, 256, 3), "levels": 6, "steps": 32, "bits": 5, **kwargs})
 
     @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """As every Keras model's; a config without `linear_factor`, from before there was one, means 1."""
+        return super().from_config({"linear_factor": 1.0, **config})
+
+    @classmethod
     def estimated_size(
         cls,
         event_shape: Shape,
