@@ -186,6 +186,7 @@ def test_conditional_flows_learn_the_labels_of_digits(make):
 # Work done once.
 
 
+@pytest.mark.compiled  # one trace serves all that ask the bijector
 @pytest.mark.parametrize("path", ["log_prob", "distribution.log_prob", "bijector", "sample_and_log_prob"])
 @pytest.mark.parametrize("make", [flowzoo.RealNVP, flowzoo.NICE, flowzoo.MAF, flowzoo.IAF])
 def test_each_conditioner_runs_once(make, path, monkeypatch):
