@@ -17,13 +17,15 @@ from flowzoo.testing import check_gradients, jacobian_log_det, perturb
 CASES = [
     (name, conditional) for name in MODELS for conditional in ((True,) if "," in name else (False, True))
 ]
+# The roots of mixtures are sought in loops, which take long operation by operation.
+MARKED = [pytest.param(case, marks=pytest.mark.compiled) if "MoG" in case[0] else case for case in CASES]
 
 
 def named(case):
     return case[0] + (", conditional" if case[1] else "")
 
 
-@pytest.fixture(scope="module", params=CASES, ids=named)
+@pytest.fixture(scope="module", params=MARKED, ids=named)
 def shared(request):
     """A model with perturbed weights, data and context (or None) for it."""
     keras.utils.set_random_seed(0)
@@ -84,7 +86,7 @@ TRAINED = [
     ("NICE", True),
     ("RealNVP", False),
     ("MAF", True),
-    ("MAF MoG", False),
+    pytest.param(("MAF MoG", False), marks=pytest.mark.compiled),
     ("IAF", True),
     ("NSF", True),
 ]

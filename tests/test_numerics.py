@@ -12,6 +12,8 @@ from flowzoo.layers import ActNorm, BatchNormalization, DiagonalScaling, Standar
 from flowzoo.naming import named_weights
 from flowzoo.testing import jacobian_log_det
 
+pytestmark = pytest.mark.compiled  # these train and draw much
+
 # Five columns of 640 rows; the fourth is always a plain one.
 PLAIN = np.random.default_rng(0).normal(size=(640, 5))
 

@@ -18,7 +18,11 @@ CONDITIONAL = {
 }
 
 
-@pytest.fixture(scope="module", params=CONDITIONAL)
+# The roots of mixtures are sought in loops, which take long operation by operation.
+MARKED = [pytest.param(name, marks=pytest.mark.compiled) if "MoG" in name else name for name in CONDITIONAL]
+
+
+@pytest.fixture(scope="module", params=MARKED)
 def conditional(request):
     make, event_shape = CONDITIONAL[request.param]
     flow = make(event_shape=event_shape, context_shape=2)

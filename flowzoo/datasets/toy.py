@@ -194,9 +194,14 @@ TOY_DENSITIES = {
 
 
 def _mixture_log_prob(x, means, deviation):
-    """Log-density of equal Gaussians at `means`, without an array of all points by all means."""
-    x = np.asarray(x, "float64")
-    total = np.full(len(x), -np.inf)
-    for mean in means:
-        total = np.logaddexp(total, -0.5 * np.sum((x - mean) ** 2, axis=-1) / deviation**2)
-    return total - math.log(len(means) * 2 * math.pi * deviation**2)
+    """Log-density of equal Gaussians at `means`, of so few points at a time that memory is bounded."""
+    x, means = np.asarray(x, "float64") / deviation, np.asarray(means) / deviation
+    at_once = max(1, 2**20 // len(means))
+    found = np.empty(len(x))
+    for start in range(0, len(x), at_once):
+        part = x[start : start + at_once]
+        exponents = part @ means.T - 0.5 * np.sum(means**2, axis=1)
+        highest = np.max(exponents, axis=1)
+        total = highest + np.log(np.sum(np.exp(exponents - highest[:, None]), axis=1))
+        found[start : start + at_once] = total - 0.5 * np.sum(part**2, axis=1)
+    return found - math.log(len(means) * 2 * math.pi * deviation**2)
