@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from keras import ops
 
 from flowzoo import backend
@@ -44,6 +45,11 @@ def pass_for_each_token(layer, z, context=None):
 
     (x,) = backend.repeat(layer.length, step, (ops.zeros_like(z),), (places,))
     return layer._ordered(x)
+
+
+def compiled_mixtures(cases):
+    """Cases, of which those of mixtures are marked: loops to their roots take long operation by operation."""
+    return [pytest.param(case, marks=pytest.mark.compiled) if "MoG" in str(case) else case for case in cases]
 
 
 def count_calls(monkeypatch, layer):

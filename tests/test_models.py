@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 from cases import MODELS
-from helpers import data_for, numpy, restored, run_python
+from helpers import compiled_mixtures, data_for, numpy, restored, run_python
 from keras import ops
 
 import flowzoo
@@ -17,15 +17,13 @@ from flowzoo.testing import check_gradients, jacobian_log_det, perturb
 CASES = [
     (name, conditional) for name in MODELS for conditional in ((True,) if "," in name else (False, True))
 ]
-# The roots of mixtures are sought in loops, which take long operation by operation.
-MARKED = [pytest.param(case, marks=pytest.mark.compiled) if "MoG" in case[0] else case for case in CASES]
 
 
 def named(case):
     return case[0] + (", conditional" if case[1] else "")
 
 
-@pytest.fixture(scope="module", params=MARKED, ids=named)
+@pytest.fixture(scope="module", params=compiled_mixtures(CASES), ids=named)
 def shared(request):
     """A model with perturbed weights, data and context (or None) for it."""
     keras.utils.set_random_seed(0)
@@ -86,13 +84,13 @@ TRAINED = [
     ("NICE", True),
     ("RealNVP", False),
     ("MAF", True),
-    pytest.param(("MAF MoG", False), marks=pytest.mark.compiled),
+    ("MAF MoG", False),
     ("IAF", True),
     ("NSF", True),
 ]
 
 
-@pytest.mark.parametrize("shared", TRAINED, ids=named, indirect=True)
+@pytest.mark.parametrize("shared", compiled_mixtures(TRAINED), ids=named, indirect=True)
 def test_fit_lowers_the_loss(case):
     model, _, context = case
     # With XLA and without, but on JAX, which without XLA runs each operation by itself.
@@ -114,7 +112,7 @@ def test_fit_lowers_the_loss(case):
     )
 
 
-@pytest.mark.parametrize("shared", TRAINED, ids=named, indirect=True)
+@pytest.mark.parametrize("shared", compiled_mixtures(TRAINED), ids=named, indirect=True)
 def test_a_batch_of_one(case):
     model, x, context = case
     part = None if context is None else context[:1]

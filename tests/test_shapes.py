@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from cases import IMAGE_MODELS, MODELS
-from helpers import data_for, numpy, pixels
+from helpers import compiled_mixtures, data_for, numpy, pixels
 
 import flowzoo
 from flowzoo.testing import perturb
@@ -18,11 +18,7 @@ CONDITIONAL = {
 }
 
 
-# The roots of mixtures are sought in loops, which take long operation by operation.
-MARKED = [pytest.param(name, marks=pytest.mark.compiled) if "MoG" in name else name for name in CONDITIONAL]
-
-
-@pytest.fixture(scope="module", params=MARKED)
+@pytest.fixture(scope="module", params=compiled_mixtures(CONDITIONAL))
 def conditional(request):
     make, event_shape = CONDITIONAL[request.param]
     flow = make(event_shape=event_shape, context_shape=2)

@@ -233,10 +233,6 @@ class TableFlow(BaseEstimator):
 
     # What the fitted table answers.
 
-    def _encoded(self, X):
-        check_is_fitted(self)
-        return self.layout_.encode(self._matched(X))
-
     def _matched(self, X):
         """A table as a pandas frame of the columns of training, in their order."""
         check_is_fitted(self)
@@ -250,7 +246,8 @@ class TableFlow(BaseEstimator):
 
         Returns: float64 (n,).
         """
-        return self._scores(*self._encoded(X))
+        frame = self._matched(X)
+        return self._scores(*self.layout_.encode(frame))
 
     def _scores(self, encoded, log_dets):
         free = slice(0, len(self.layout_.free))
