@@ -1,6 +1,7 @@
 """TensorFlow Probability, keys of random numbers and loops, for whichever backend Keras runs on."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -125,7 +126,7 @@ def uniform(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     if name == "jax":
         import jax
 
-        return jax.random.uniform(key, shape, dtype)
+        return in_a_row(jax.random.uniform, key, shape, dtype)
     import tensorflow as tf
 
     return tf.random.stateless_uniform(shape, key, dtype=dtype)
@@ -136,10 +137,18 @@ def normal(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     if name == "jax":
         import jax
 
-        return jax.random.normal(key, shape, dtype)
+        return in_a_row(jax.random.normal, key, shape, dtype)
     import tensorflow as tf
 
     return tf.random.stateless_normal(shape, key, dtype=dtype)
+
+
+def in_a_row(draw, key, shape, dtype):
+    """`draw(key, shape, dtype)`, the same numbers, drawn along one axis.
+
+    XLA takes several times as long to compile, and to run, a draw of four axes.
+    """
+    return draw(key, (math.prod(shape),), dtype).reshape(shape)
 
 
 def gradient(function: Callable[..., Tensor], x: Tensor) -> Tensor:

@@ -103,3 +103,15 @@ def test_a_seed_that_draws_nothing_is_checked_and_moves_nothing_on():
     np.testing.assert_array_equal(numpy(generator.state), before)
     with pytest.raises(TypeError, match="seed must be"):
         flow.log_prob(x, seed="text")
+
+
+def test_a_seed_starts_the_weights_alike_on_both_backends():
+    def weights():
+        return flowzoo.Glow(event_shape=(4, 4, 1), levels=1, steps=1, hidden_channels=8).get_weights()
+
+    keras.utils.set_random_seed(3)
+    first, second = weights(), weights()
+    keras.utils.set_random_seed(3)
+    assert all(np.array_equal(a, b) for a, b in zip(first, weights(), strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert sum(np.abs(weight).sum() for weight in first) == pytest.approx(121.6805, abs=1e-3)

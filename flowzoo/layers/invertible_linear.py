@@ -8,6 +8,7 @@ from keras import ops
 
 from flowzoo import checks
 from flowzoo.layers.flow_layer import FlowLayer, positions
+from flowzoo.networks.initial import generator
 from flowzoo.types import Seed, Shape, Tensor
 
 
@@ -72,8 +73,7 @@ class InvertibleLinear(FlowLayer):
         self.lower_upper = weight(factors / self.factor, "lower_upper")
 
     def _initial_rotation(self):
-        normal = ops.convert_to_numpy(keras.random.normal((self.size, self.size), seed=self.seed))
-        return np.linalg.qr(normal.astype("float64"))[0]
+        return np.linalg.qr(generator(self.seed).normal(size=(self.size, self.size)))[0]
 
     def _factors(self):
         """P, L and U with its diagonal, square matrices."""

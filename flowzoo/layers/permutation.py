@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo.layers.flow_layer import FlowLayer
+from flowzoo.networks.initial import generator
 from flowzoo.types import Seed, Shape, Tensor
 
 NAMED_ORDERS = ("reverse", "even_odd", "random")
@@ -56,7 +57,7 @@ class Permutation(FlowLayer):
         elif self.order == "even_odd":
             places = np.concatenate([places[0::2], places[1::2]])
         elif self.order == "random":
-            places = keras.random.shuffle(ops.convert_to_tensor(places), seed=self.seed)
+            places = generator(self.seed).permutation(places)
         else:
             places = np.array(self.order)
         return ops.cast(places, dtype)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowzoo import checks
+from flowzoo.networks.initial import he_normal
 from flowzoo.types import Activation, Shape, Tensor
 
 
@@ -184,7 +185,7 @@ class ResidualBlock(keras.layers.Layer):
         return input_shape
 
 
-def _convolution(channels, initializer="he_normal", **kwargs):
+def _convolution(channels, initializer=he_normal, **kwargs):
     return keras.layers.Conv2D(channels, 3, padding="same", kernel_initializer=initializer, **kwargs)
 
 

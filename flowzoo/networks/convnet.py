@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from flowzoo import checks
+from flowzoo.networks.initial import he_normal
 from flowzoo.types import Activation, Shape, Tensor
 
 
@@ -39,7 +40,7 @@ class ConvNet(keras.layers.Layer):
                 kernel_size,
                 padding="same",
                 activation=activation,
-                kernel_initializer="he_normal",
+                kernel_initializer=he_normal,
                 dtype=self.dtype_policy,
                 name=f"hidden_{i}",
             )

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowzoo import backend, checks
-from flowzoo.networks.initial import INITIALIZERS, in_blocks, kernel_and_bias
+from flowzoo.networks.initial import INITIALIZERS, generator, he_normal, in_blocks, kernel_and_bias
 from flowzoo.types import Activation, Initializer, Seed, Shape, Tensor
 
 ORDERS = ("natural", "reversed", "random")
@@ -107,7 +107,7 @@ class MADE(keras.layers.Layer):
         self.sine_kernel = None
         if self.periodic:
             self.sine_kernel = self.add_weight(
-                shape=(self.size, self.widths[0]), initializer="he_normal", name="sine_kernel"
+                shape=(self.size, self.widths[0]), initializer=he_normal, name="sine_kernel"
             )
         self.biases = [
             self.add_weight(shape=(units,), initializer=start, name=f"bias_{i}")
@@ -134,7 +134,7 @@ class MADE(keras.layers.Layer):
         if self.order == "reversed":
             degrees = degrees[::-1].copy()
         if self.order == "random":
-            degrees = keras.random.shuffle(ops.convert_to_tensor(degrees), seed=self.seed)
+            degrees = generator(self.seed).permutation(degrees)
         return ops.cast(degrees, dtype)
 
     def _adds(self, i):

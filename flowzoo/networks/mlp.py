@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from flowzoo import checks
-from flowzoo.networks.initial import INITIALIZERS, kernel_and_bias
+from flowzoo.networks.initial import INITIALIZERS, he_normal, kernel_and_bias
 from flowzoo.types import Activation, Initializer, Shape, Tensor
 
 
@@ -104,9 +104,9 @@ class ResidualMLP(keras.layers.Layer):
         self.blocks = checks.positive_integer("blocks", blocks)
         self.activation = activation
         self.activate = keras.activations.get(activation)
-        self.input_layer = self._dense("input", "he_normal")
+        self.input_layer = self._dense("input", he_normal)
         self.block_layers = [
-            (self._dense(f"block_{i}_in", "he_normal"), self._dense(f"block_{i}_out", "zeros"))
+            (self._dense(f"block_{i}_in", he_normal), self._dense(f"block_{i}_out", "zeros"))
             for i in range(self.blocks)
         ]
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowzoo import checks, replicas
+from flowzoo.networks.initial import he_normal
 from flowzoo.types import Activation, Shape, Tensor
 
 NORMALIZATIONS = ("batch", "affine")
@@ -119,7 +120,7 @@ class WeightNormConv2D(keras.layers.Layer):
 
     def build(self, input_shape):
         shape = (3, 3, input_shape[-1], self.channels)
-        self.direction = self.add_weight(shape=shape, initializer="he_normal", name="direction")
+        self.direction = self.add_weight(shape=shape, initializer=he_normal, name="direction")
         self.gain = self.add_weight(shape=(self.channels,), initializer="ones", name="gain")
         self.bias = self.add_weight(shape=(self.channels,), initializer="zeros", name="bias")
 

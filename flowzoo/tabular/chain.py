@@ -6,6 +6,7 @@ from keras import ops
 
 from flowzoo import backend
 from flowzoo.compiled import program
+from flowzoo.networks.initial import he_normal
 from flowzoo.tabular import conditionals
 from flowzoo.tabular.blocks import in_blocks
 from flowzoo.tabular.features import Features, class_count, classes_of
@@ -55,7 +56,7 @@ class ColumnChain(keras.Model):
         features, targets, width = len(self.features.column_of), self.targets, self.width
         earlier = self.features.column_of[:, None] < np.arange(targets)
         self.earlier = np.repeat(earlier, width, axis=1).astype("float32")
-        self.first = self._weight("first", (features, targets * width), "he_normal")
+        self.first = self._weight("first", (features, targets * width), he_normal)
         self.first_bias = self._weight("first_bias", (targets * width,))
         start = keras.initializers.RandomNormal(stddev=(2 / width) ** 0.5)
         self.inner = [
