@@ -55,6 +55,11 @@ LAYERS = {
         (4,),
         False,
     ),
+    "autoregressive, latent affine": (
+        lambda: MaskedAutoregressive(transformer="latent_affine", hidden_units=(16,)),
+        (4,),
+        False,
+    ),
     "autoregressive, reversed": (
         lambda: MaskedAutoregressive(order="reversed", activation="tanh"),
         (4,),

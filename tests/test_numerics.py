@@ -157,7 +157,7 @@ def test_every_table_trains_to_finite_densities(name):
         assert np.isfinite(numpy(flow.sample(10, seed=0))).all(), table
 
 
-@pytest.mark.parametrize("name", ["RealNVP", "RealNVP, batch"])
+@pytest.mark.parametrize("name", ["RealNVP", "RealNVP, affine", "RealNVP, batch"])
 def test_batches_of_one_train(name):
     flow = FITTED[name]()
     losses = fitted(flow, TABLES["large"][:40], batch_size=1)
@@ -241,13 +241,25 @@ def moved(flow, deviation):
     [
         lambda: flowzoo.NICE(event_shape=4),
         lambda: flowzoo.RealNVP(event_shape=4),
+        lambda: flowzoo.RealNVP(event_shape=4, coupling="affine"),
         lambda: flowzoo.RealNVP(event_shape=4, normalization="batch"),
         lambda: flowzoo.MAF(event_shape=4),
+        lambda: flowzoo.MAF(event_shape=4, transformer="affine"),
         lambda: flowzoo.MAF(event_shape=4, components=10),
         lambda: flowzoo.IAF(event_shape=4),
         lambda: flowzoo.IAF(event_shape=4, transformer="gated"),
     ],
-    ids=["NICE", "RealNVP", "RealNVP, batch", "MAF", "MAF MoG", "IAF", "IAF, gated"],
+    ids=[
+        "NICE",
+        "RealNVP",
+        "RealNVP, affine",
+        "RealNVP, batch",
+        "MAF",
+        "MAF, affine",
+        "MAF MoG",
+        "IAF",
+        "IAF, gated",
+    ],
 )
 def test_vector_models_are_bijective_and_finite_with_weights_moved_by_a_twentieth(make):
     flow = moved(make(), 0.05)
@@ -274,6 +286,14 @@ def test_a_glow_starts_without_exploding_and_its_images_come_back_even_from_weig
     assert max(losses) < 1.01 * gaussian
     np.testing.assert_array_equal(numpy(flow.round_trip_error(x, seed=0)), 0)
     np.testing.assert_array_equal(numpy(moved(flow, 0.01).round_trip_error(x, seed=0)), 0)
+
+
+@pytest.mark.parametrize(("flow", "argument"), [("MAF", "transformer"), ("RealNVP", "coupling")])
+def test_a_flow_of_a_config_from_before_latent_shifts_keeps_its_numbers(flow, argument):
+    flow = getattr(flowzoo, flow)
+    config = flow(event_shape=4, hidden_units=(8,)).get_config()
+    assert config.pop(argument) == "latent_affine"
+    assert getattr(flow.from_config(config), argument) == "affine"
 
 
 def test_a_glow_of_a_config_from_before_linear_factor_keeps_its_numbers():
@@ -361,3 +381,6 @@ def test_vector_models_start_uniform_and_image_models_at_the_identity():
     assert flowzoo.MAF(event_shape=(2, 2, 1), hidden_units=(8,)).flow_layers[0].initializer == "he_normal"
     assert flowzoo.NICE(event_shape=(2, 2, 1)).flow_layers[1].head_initializer == "zeros"
     assert flowzoo.IAF(event_shape=4).flow_layers[0].layer.initializer == "he_normal"
+    for shape, transformer in ((4, "latent_affine"), ((2, 2, 1), "affine")):
+        flow = flowzoo.MAF(event_shape=shape, hidden_units=(8,))
+        assert flow.flow_layers[0].given_transformer == flow.transformer == transformer

@@ -29,10 +29,10 @@ class MaskedAutoregressive(FlowLayer):
     Arguments:
         hidden_units, activation, order, seed, residual, initializer: of the `flowzoo.networks.MADE` within.
         transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", x_i = z_i *
-            exp(s_i) + shift_i with |s_i| < log_scale_bound; "additive"; "gated", z_i = g_i * x_i + (1 -
-            g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the update of inverse autoregressive flows;
-            "mixture", which gives x_i a mixture of Gaussians for conditional density;
-            "mixture_of_logistics"; or "spline".
+            exp(s_i) + shift_i with |s_i| < log_scale_bound; "latent_affine", z_i = x_i * exp(s_i) + shift_i;
+            "additive"; "gated", z_i = g_i * x_i + (1 - g_i) * m_i with g_i = sigmoid(a_i + forget_bias), the
+            update of inverse autoregressive flows; "mixture", which gives x_i a mixture of Gaussians for
+            conditional density; "mixture_of_logistics"; or "spline".
         components: number of components of a named mixture.
         log_scale_bound: soft bound of a named transformer's log-scales, in nats; not of the gated one.
         forget_bias: of the gates; a new layer has g_i = sigmoid(forget_bias).

@@ -40,7 +40,7 @@ class Coupling(FlowLayer):
         network: a Keras layer (batch, ..., d) -> (batch, ..., features), such as
             `flowzoo.networks.MLP`, by default of two hidden layers of 64, or `ConvNet` for images.
         transformer: t, a `flowzoo.transformers.Transformer` or the name of one: "affine", "additive",
-            "gated", "spline", "mixture", "mixture_of_logistics".
+            "latent_affine", "gated", "spline", "mixture", "mixture_of_logistics".
         swap: whether the second half passes instead of the first.
         head: the last layer, "dense" or, for images, "conv", a `flowzoo.networks.ZeroConv2D`.
         head_initializer: of a dense head, "zeros", or "uniform", in +-1 / sqrt(fan-in), times the

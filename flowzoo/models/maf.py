@@ -1,6 +1,6 @@
 """MAF: masked autoregressive flow."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
 
@@ -8,7 +8,7 @@ from flowzoo import checks
 from flowzoo.flow import Flow
 from flowzoo.layers import MaskedAutoregressive
 from flowzoo.models.arguments import Network, Shape, Whole
-from flowzoo.models.parts import flat_data_end, initializer_for, normalization_layer
+from flowzoo.models.parts import affine_for, flat_data_end, initializer_for, normalization_layer
 from flowzoo.models.sizes import dense_size, size_of
 
 
@@ -17,9 +17,10 @@ class MAF(Flow):
     """Masked autoregressive flow: density in one pass, sampling dimension after dimension.
 
     Each layer is z_i = (x_i - shift_i) exp(-s_i), shift_i and s_i functions of x_1 ... x_(i-1) by
-    one MADE, so that log p(x) = log p_base(z) - sum of all s_i. The order of the dimensions is
-    reversed from layer to layer, or random. With `components`, the layer next to the base has
-    mixtures of Gaussians for conditionals: MAF MoG, whose base density is a MADE MoG.
+    one MADE, so that log p(x) = log p_base(z) - sum of all s_i; or, for vectors, which train faster so,
+    z_i = x_i exp(s_i) + shift_i. The order of the dimensions is reversed from layer to layer, or random.
+    With `components`, the layer next to the base has mixtures of Gaussians for conditionals: MAF MoG,
+    whose base density is a MADE MoG.
     Images (H, W, C) with values 0 ... 255 are dequantised and mapped to the reals by a logit.
 
     References:
@@ -30,6 +31,8 @@ class MAF(Flow):
         autoregressive_layers: number of affine autoregressive layers; 5 or 10 in the paper.
         hidden_units: widths of each MADE's hidden layers; (1024,) in the paper for MNIST.
         activation: name of a Keras activation.
+        transformer: "affine", the paper's and the default for images; or "latent_affine", the default for
+            vectors, see `flowzoo.transformers`.
         order: "reversed" from layer to layer, the paper's, or "random" in each.
         components: number of Gaussians of a further MADE MoG layer, or None; 10 in the paper. Data of one
             dimension need them: without, the flow of one number is a Gaussian.
@@ -62,6 +65,7 @@ class MAF(Flow):
         autoregressive_layers: int = 5,
         hidden_units: Shape = (64, 64),
         activation: str = "relu",
+        transformer: str | None = None,
         order: str = "reversed",
         components: int | None = None,
         normalization: str | None = None,
@@ -78,8 +82,12 @@ class MAF(Flow):
     ):
         policy = kwargs.get("dtype")
         initializer = initializer_for(event_shape, initializer)
+        transformer = checks.choice(
+            "transformer", affine_for(event_shape, transformer), ("affine", "latent_affine")
+        )
         layers = autoregressive_stack(
             autoregressive_layers,
+            transformer=transformer,
             order=order,
             seed=seed,
             normalization=normalization,
@@ -106,6 +114,7 @@ class MAF(Flow):
         self.activation = activation
         self.initializer = initializer
         self.standardize = bool(standardize)
+        self.transformer = transformer
         self.order = order
         self.components = components
         self.normalization = normalization
@@ -128,6 +137,11 @@ class MAF(Flow):
         size = size_of(event_shape)
         outputs = 3 * components if components else 2
         return dense_size(autoregressive_layers, hidden_units, size + size_of(context_shape), outputs * size)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """As every Keras model's; a config without `transformer`, older than it, means "affine"."""
+        return super().from_config({"transformer": "affine", **config})
 
 
 def autoregressive_stack(

@@ -35,6 +35,13 @@ def flat_data_end(event_shape, alpha=None, *, standardize=True, dtype=None):
     return layers
 
 
+def affine_for(event_shape, transformer):
+    """`transformer`, or that of the default: "affine" for images, "latent_affine" for other data."""
+    if transformer is not None:
+        return transformer
+    return "affine" if len(checks.shape("event_shape", event_shape)) == 3 else "latent_affine"
+
+
 def initializer_for(event_shape, initializer):
     """`initializer`, or that of the default: "he_normal" for images, "uniform" for other data."""
     if initializer is not None:

@@ -9,11 +9,18 @@ from flowzoo.flow import Flow
 from flowzoo.layers import CheckerboardCoupling, FactorOut, Permutation, Squeeze
 from flowzoo.layers.coupling import coupling_layer
 from flowzoo.models.arguments import Network, Shape
-from flowzoo.models.parts import flat_data_end, for_form, image_data_end, image_shape, normalization_layer
+from flowzoo.models.parts import (
+    affine_for,
+    flat_data_end,
+    for_form,
+    image_data_end,
+    image_shape,
+    normalization_layer,
+)
 from flowzoo.models.sizes import ABSURD, MOST_LEVELS, context_size, dense_size, size_of, sizes
 from flowzoo.networks import MLP, ResNet
 
-COUPLINGS = ("affine", "spline", "mixture_of_logistics")
+COUPLINGS = ("affine", "latent_affine", "spline", "mixture_of_logistics")
 FOR_VECTORS = {"couplings": 8, "hidden_units": (64, 64), "initializer": "uniform"}
 FOR_IMAGES = {
     "levels": 2,
@@ -56,8 +63,10 @@ class RealNVP(Flow):
         activation: name of a Keras activation.
         normalization: "actnorm", started from the first batch; "batch", the paper's batch
             normalisation; or None. One such layer follows each coupling, on its data side.
-        coupling: "affine", the paper's; "spline", as in neural spline flows (Durkan et al., 2019,
-            arXiv:1906.04032); or "mixture_of_logistics", as in Flow++ (Ho et al., 2019, arXiv:1902.00275).
+        coupling: "affine", the paper's x = z exp(s) + shift, the default for images; "latent_affine",
+            z = x exp(s) + shift, which trains faster on vectors, the default for these; "spline", as in
+            neural spline flows (Durkan et al., 2019, arXiv:1906.04032); or "mixture_of_logistics", as in
+            Flow++ (Ho et al., 2019, arXiv:1902.00275).
         bins: number of bins of splines on [-5, 5].
         components: number of logistics of mixtures.
         log_scale_bound: soft bound of each coupling's log-scales, in nats. A larger one, such as 5, can
@@ -98,7 +107,7 @@ class RealNVP(Flow):
         dequantization: str | None = None,
         activation: str = "relu",
         normalization: str | None = "actnorm",
-        coupling: str = "affine",
+        coupling: str | None = None,
         bins: int = 8,
         components: int = 4,
         log_scale_bound: float = 2.0,
@@ -128,8 +137,9 @@ class RealNVP(Flow):
             dequantization=dequantization,
         )
 
+        coupling = checks.choice("coupling", affine_for(shape, coupling), COUPLINGS)
         transformer = transformers.get(
-            checks.choice("coupling", coupling, COUPLINGS),
+            coupling,
             bins=bins,
             components=components,
             log_scale_bound=log_scale_bound,
@@ -236,6 +246,11 @@ class RealNVP(Flow):
                 **kwargs,
             }
         )
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """As every Keras model's; a config without `coupling`, older than "latent_affine", means "affine"."""
+        return super().from_config({"coupling": "affine", **config})
 
     @classmethod
     def estimated_size(

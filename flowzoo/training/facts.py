@@ -40,7 +40,9 @@ def check_recipe(facts):
 
 def check_data(facts, *splits):
     """Refuses facts that do not say on which data: their name, and these of the splits "train" and "test"."""
-    _check_keys(facts, "data", ("name", *splits), "On other data: flow.fit(x) trains it, flow.measure(x) measures it.")
+    _check_keys(
+        facts, "data", ("name", *splits), "On other data: flow.fit(x) trains it, flow.measure(x) measures it."
+    )
     data = facts["data"]
     points = data.get("points", {})
     if data["name"] in TOY_DENSITIES and not (

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from flowzoo.transformers.affine import Additive, Affine, Gated, SigmoidAffine, SoftplusAffine
+from flowzoo.transformers.affine import Additive, Affine, Gated, LatentAffine, SigmoidAffine, SoftplusAffine
 from flowzoo.transformers.mixtures import MixtureOfGaussians, MixtureOfLogistics
 from flowzoo.transformers.spline import CircularSpline, RationalQuadraticSpline
 from flowzoo.transformers.transformer import Transformer
@@ -19,6 +19,7 @@ __all__ = [
     "Affine",
     "CircularSpline",
     "Gated",
+    "LatentAffine",
     "MixtureOfGaussians",
     "MixtureOfLogistics",
     "RationalQuadraticSpline",
@@ -31,6 +32,7 @@ TRANSFORMERS = {
     "additive": Additive,
     "affine": Affine,
     "gated": Gated,
+    "latent_affine": LatentAffine,
     "mixture": MixtureOfGaussians,
     "mixture_of_logistics": MixtureOfLogistics,
     "sigmoid": SigmoidAffine,

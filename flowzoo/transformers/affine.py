@@ -55,6 +55,26 @@ class Affine(Transformer):
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
+class LatentAffine(Affine):
+    """z = x * exp(s) + shift, with |s| < b: the affine map whose shift is in the unit of the latent.
+
+    Data in narrow clusters have a large exp(s), by which the error of `Affine`'s shift, in the unit of the
+    data, is multiplied. Zero parameters give the identity (Dinh et al., 2016, arXiv:1605.08803).
+
+    Arguments:
+        log_scale_bound: b above, in nats.
+    """
+
+    def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return (z - shift) * ops.exp(-log_scale), -log_scale
+
+    def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, log_scale = self._shift_and_log_scale(parameters)
+        return x * ops.exp(log_scale) + shift, log_scale
+
+
+@keras.saving.register_keras_serializable(package="flowzoo")
 class SoftplusAffine(Transformer):
     """x = z * softplus(a + c) + shift, with c = log(e - 1), so that zero parameters give the identity.
 
