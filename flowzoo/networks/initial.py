@@ -30,8 +30,8 @@ def he_normal(shape: Shape, dtype: str | None = None) -> Tensor:
         >>> kernel.shape, round(float(kernel.std() * (3 * 3 * 8 / 2) ** 0.5), 1)
         ((3, 3, 8, 64), 1.0)
     """
-    normal = truncated_normal(generator(), shape)
-    return ops.convert_to_tensor(normal * math.sqrt(2 / math.prod(shape[:-1])) / TRUNCATED, dtype)
+    scale = math.sqrt(2 / max(1, math.prod(shape[:-1]))) / TRUNCATED
+    return ops.convert_to_tensor(scale * truncated_normal(generator(), shape), dtype)
 
 
 TRUNCATED = 0.87962566  # the standard deviation of `truncated_normal`
