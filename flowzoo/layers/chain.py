@@ -123,10 +123,27 @@ class Chain(FlowLayer):
         """One line a layer, latent to data, layers within a layer indented under it."""
         rows = []
         for layer in self.flow_layers:
-            rows.append(f"{'  ' * indent}-> {layer.name} {type(layer).__name__}")
+            rows.append(f"{'  ' * indent}-> {layer.name} {kind(layer)}")
             inner = layer if isinstance(layer, Chain) else getattr(layer, "chain", None)
             rows += inner.describe(indent + 1) if inner else []
         return rows
+
+
+def kind(layer):
+    """The class of a layer, and of what it inverts or, where the name does not tell, of its transformer.
+
+    Example:
+        >>> kind(flowzoo.layers.Coupling(transformer="spline")), kind(flowzoo.layers.AffineCoupling())
+        ('Coupling of RationalQuadraticSpline', 'AffineCoupling')
+        >>> kind(flowzoo.layers.Invert(flowzoo.layers.ActNorm()))
+        'Invert of ActNorm'
+    """
+    name, of = type(layer).__name__, ""
+    if isinstance(getattr(layer, "layer", None), FlowLayer):
+        of = kind(layer.layer)
+    elif hasattr(layer, "given_transformer"):
+        of = type(layer.transformer).__name__
+    return f"{name} of {of}" if of and not name.startswith(of) else name
 
 
 def checked_layers(flow_layers):
