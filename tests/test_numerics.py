@@ -157,7 +157,7 @@ def test_every_table_trains_to_finite_densities(name):
         assert np.isfinite(numpy(flow.sample(10, seed=0))).all(), table
 
 
-@pytest.mark.parametrize("name", ["RealNVP", "RealNVP, affine", "RealNVP, batch"])
+@pytest.mark.parametrize("name", ["RealNVP", "RealNVP, batch"])
 def test_batches_of_one_train(name):
     flow = FITTED[name]()
     losses = fitted(flow, TABLES["large"][:40], batch_size=1)
