@@ -126,7 +126,7 @@ def uniform(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     if name == "jax":
         import jax
 
-        return in_a_row(jax.random.uniform, key, shape, dtype)
+        return _in_a_row(jax.random.uniform, key, shape, dtype)
     import tensorflow as tf
 
     return tf.random.stateless_uniform(shape, key, dtype=dtype)
@@ -137,13 +137,13 @@ def normal(key: Tensor, shape: Shape, dtype: str) -> Tensor:
     if name == "jax":
         import jax
 
-        return in_a_row(jax.random.normal, key, shape, dtype)
+        return _in_a_row(jax.random.normal, key, shape, dtype)
     import tensorflow as tf
 
     return tf.random.stateless_normal(shape, key, dtype=dtype)
 
 
-def in_a_row(draw, key, shape, dtype):
+def _in_a_row(draw, key, shape, dtype):
     """`draw(key, shape, dtype)`, the same numbers, drawn along one axis.
 
     XLA takes several times as long to compile, and to run, a draw of four axes.
