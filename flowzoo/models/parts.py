@@ -37,16 +37,18 @@ def flat_data_end(event_shape, alpha=None, *, standardize=True, dtype=None):
 
 def affine_for(event_shape, transformer):
     """`transformer`, or that of the default: "affine" for images, "latent_affine" for other data."""
-    if transformer is not None:
-        return transformer
-    return "affine" if len(checks.shape("event_shape", event_shape)) == 3 else "latent_affine"
+    return _given_or(transformer, event_shape, image="affine", other="latent_affine")
 
 
 def initializer_for(event_shape, initializer):
     """`initializer`, or that of the default: "he_normal" for images, "uniform" for other data."""
-    if initializer is not None:
-        return initializer
-    return "he_normal" if len(checks.shape("event_shape", event_shape)) == 3 else "uniform"
+    return _given_or(initializer, event_shape, image="he_normal", other="uniform")
+
+
+def _given_or(given, event_shape, *, image, other):
+    if given is not None:
+        return given
+    return image if len(checks.shape("event_shape", event_shape)) == 3 else other
 
 
 def image_data_end(

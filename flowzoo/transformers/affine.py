@@ -66,12 +66,10 @@ class LatentAffine(Affine):
     """
 
     def forward(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return (z - shift) * ops.exp(-log_scale), -log_scale
+        return super().inverse(z, parameters)
 
     def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(parameters)
-        return x * ops.exp(log_scale) + shift, log_scale
+        return super().forward(x, parameters)
 
 
 @keras.saving.register_keras_serializable(package="flowzoo")
