@@ -149,7 +149,7 @@ def test_training_resumes_from_a_saved_model(tmp_path):
 def test_summary_and_weights_files(tmp_path, capsys):
     flow = flowzoo.RealNVP(event_shape=4, couplings=2)
     flow.summary()
-    assert "coupling (Coupling)" in capsys.readouterr().out
+    assert f"{flow.flow_layers[0].name} (Coupling)" in capsys.readouterr().out
     perturb(flow)
     flow.save_weights(tmp_path / "flow.weights.h5")
     other = flowzoo.RealNVP(event_shape=4, couplings=2)
