@@ -1,11 +1,12 @@
 """Makes anew all that is made from `pretrained/*/model.json`, without loading weights or training.
 
-python .ci/results.py [--flops] [--speed] [NAME ...]
+python .ci/results.py [--flops] [--speed] [--statistics] [NAME ...]
 
 These are the cards, with their curves and the results that hubs read, `pretrained/results.csv`, and the
 table of the README. --flops counts the arithmetic of trainings that have not counted it, those on TensorFlow;
 it needs KERAS_BACKEND=jax. --speed times the densities of the models named, or of all, on this machine, which
-should do nothing else, and keeps the figures in `model.json`.
+should do nothing else; --statistics holds samples to images of the test split, read from TFDS_DATA_DIR. Both
+keep their figures in `model.json`.
 """
 
 import argparse
@@ -19,7 +20,9 @@ from flowzoo.registry import results
 from flowzoo.registry.folder import MODEL_FILE, read_model_file, write_model_file, write_text
 from flowzoo.registry.publish import write_card
 from flowzoo.training.arithmetic import training_flops
+from flowzoo.training.data import reader
 from flowzoo.training.hardware import hardware
+from flowzoo.training.statistics import sample_statistics
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 EXAMPLES = 128  # that are timed at once
@@ -64,6 +67,7 @@ def main():
     parser.add_argument("names", nargs="*", help="models to count or to time; by default all")
     parser.add_argument("--flops", action="store_true", help="count the arithmetic of trainings")
     parser.add_argument("--speed", action="store_true", help="time densities on this machine")
+    parser.add_argument("--statistics", action="store_true", help="hold samples to real images")
     arguments = parser.parse_args()
     if arguments.flops and flowzoo.backend.name != "jax":
         parser.error("--flops needs KERAS_BACKEND=jax, which has a training step as one program")
@@ -79,6 +83,10 @@ def main():
         if arguments.speed and named:
             facts["speed"] = speed(folder)
             print(f"{facts['name']}: {facts['speed']['examples_per_second']:,} examples a second", flush=True)
+        if arguments.statistics and named:
+            found = sample_statistics(flowzoo.load(folder), facts, reader(facts))
+            if found is not None:
+                facts["statistics"] = found
         write_model_file(folder, facts)
         write_card(folder, facts)
         every.append(facts)

@@ -82,6 +82,40 @@ def png_bits_per_dim(images: ArrayLike) -> np.ndarray:
     return 8 * np.array(sizes) / images[0].size
 
 
+def image_statistics(images: ArrayLike) -> dict[str, float]:
+    """What samples may be held to real images by: brightness, contrast, smoothness, detail.
+
+    Arguments:
+        images: (n, H, W, 1 or 3), values 0 ... 255; a few hundred.
+
+    Returns: dict of "mean" and "deviation" of all values; "contrast", the mean deviation within one image;
+        "neighbours", the correlation of values beside or below each other; "black" and "white", the shares
+        of values 0 and 255; "png", the mean of `png_bits_per_dim`.
+
+    Example:
+        >>> stripes = np.tile(np.array([0, 255], "uint8")[:, None], (2, 8, 4, 1))
+        >>> found = flowzoo.metrics.image_statistics(stripes)
+        >>> found["mean"], found["contrast"], found["black"]
+        (127.5, 127.5, 0.5)
+    """
+    images = np.asarray(images)
+    png, values = png_bits_per_dim(images), images.astype("float64")
+    pairs = ((values[:, :-1], values[:, 1:]), (values[:, :, :-1], values[:, :, 1:]))
+    first, second = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
+    spread = first.std() * second.std()
+    return {
+        "mean": float(values.mean()),
+        "deviation": float(values.std()),
+        "contrast": float(values.std(axis=(1, 2, 3)).mean()),
+        "neighbours": float(np.mean((first - first.mean()) * (second - second.mean())) / spread)
+        if spread
+        else 1.0,
+        "black": float(np.mean(values == 0)),
+        "white": float(np.mean(values == 255)),
+        "png": float(png.mean()),
+    }
+
+
 def psnr(images: ArrayLike, reconstructions: ArrayLike) -> np.ndarray:
     """Peak signal-to-noise ratio, 10 log10(255^2 / mean squared error), in dB: (n, ...) twice -> (n,).
 

@@ -76,6 +76,7 @@ def test_published_models_are_free_to_train(tmp_path):
     assert len(flowzoo.load(tmp_path / "tiny").trainable_weights) == len(flow.trainable_weights) + 4
 
 
+@pytest.mark.filterwarnings("ignore:The model does not have any trainable weights")  # Keras, on TensorFlow
 @pytest.mark.parametrize("all_layers", [False, True])
 def test_frozen_batch_normalization_keeps_its_averages(all_layers):
     """As Keras's own, which uses them in training, too."""

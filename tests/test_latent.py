@@ -5,7 +5,7 @@ from helpers import data_for, numpy, pixels
 
 import flowzoo
 from flowzoo import plots
-from flowzoo.metrics import png_bits_per_dim
+from flowzoo.metrics import image_statistics, png_bits_per_dim
 from flowzoo.testing import perturb
 
 
@@ -85,6 +85,20 @@ def test_anomaly_scores_of_images_discount_their_complexity(flow):
     )
     with pytest.raises(ValueError, match="images must have shape"):
         png_bits_per_dim(x[..., :2])
+
+
+def test_statistics_tell_noise_from_ramps_and_plain_images():
+    noise = image_statistics(pixels((32, 32, 3), n=8))
+    assert noise["mean"] == pytest.approx(127.5, abs=2)
+    assert noise["contrast"] == pytest.approx(noise["deviation"], rel=0.01)
+    assert noise["deviation"] == pytest.approx(np.sqrt((256**2 - 1) / 12), rel=0.02)
+    assert abs(noise["neighbours"]) < 0.03
+    assert noise["black"] == pytest.approx(1 / 256, abs=2e-3)
+    ramp = np.broadcast_to(np.arange(0, 256, 8, dtype="uint8")[None, :, None, None], (2, 32, 32, 1))
+    assert image_statistics(ramp)["neighbours"] > 0.99
+    plain = image_statistics(np.array([0, 255], "uint8").repeat(64).reshape(2, 8, 8, 1))
+    assert (plain["contrast"], plain["black"], plain["white"], plain["neighbours"]) == (0, 0.5, 0.5, 1)
+    assert image_statistics(np.zeros((2, 8, 8, 1)))["neighbours"] == 1
 
 
 def test_anomaly_scores_of_vectors_are_their_surprise():

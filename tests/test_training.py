@@ -40,6 +40,18 @@ def test_training_publishes_a_complete_folder(model_folder):
     assert facts["weights"]["sha256"] in card
 
 
+def test_a_card_holds_samples_to_real_images(model_folder, mock_mnist):
+    facts = read_model_file(model_folder)
+    found = facts["statistics"]
+    images, _ = flowzoo.datasets.load_arrays("mnist", "test")
+    assert (found["count"], found["temperature"]) == (100, 1.0)
+    samples = flowzoo.load(model_folder).sample(100, seed=0, batch_size=64)
+    for of, x in (("images", images), ("samples", numpy(samples))):
+        assert found[of] == pytest.approx(flowzoo.metrics.image_statistics(x), rel=1e-3)
+    row = f"| share of values 0 | {found['samples']['black']:.3g} | {found['images']['black']:.3g} |"
+    assert row in (model_folder / "README.md").read_text().splitlines()
+
+
 def test_evaluating_again_gives_the_figures_of_the_card(model_folder, mock_mnist):
     card = read_model_file(model_folder)["metrics"]
     measured = training.evaluate_pretrained("tiny-mnist")

@@ -15,6 +15,15 @@ SPACES = {
     "bits_per_dim_estimate": "negative log-likelihood, importance-weighted estimate",
     "psnr": "PSNR of reconstructions",
 }
+STATISTICS = {
+    "mean": "mean of all values",
+    "deviation": "their standard deviation",
+    "contrast": "standard deviation within an image",
+    "neighbours": "correlation of neighbours",
+    "black": "share of values 0",
+    "white": "share of values 255",
+    "png": "bits/dim as a PNG file",
+}
 DATA = {"mnist": "MNIST", "cifar10": "CIFAR-10", "celeb_a": "CelebA", "two_moons": "two moons"}
 
 
@@ -121,6 +130,21 @@ def _measured(facts):
 {_metric_rows(facts["metrics"], facts.get("paper", {}))}"""
 
 
+def _statistics(facts):
+    if not {"count", "samples", "images"} <= facts.get("statistics", {}).keys():
+        return ""
+    found = facts["statistics"]
+    text = (
+        f"Of {found['count']:,} samples at temperature {found['temperature']:g}, and of as many images of "
+        "the test split:"
+    )
+    rows = "\n".join(
+        f"| {label} | {found['samples'][key]:.3g} | {found['images'][key]:.3g} |"
+        for key, label in STATISTICS.items()
+    )
+    return f"## Samples beside real images\n\n{text}\n\n| | samples | real images |\n|---|---|---|\n{rows}"
+
+
 def how_measured(facts):
     """A phrase on what, and with what, the figures of a model were measured."""
     if "split" not in facts["metrics"] or "data" not in facts:
@@ -220,4 +244,4 @@ def _metric_rows(metrics, paper):
     return "\n".join(rows)
 
 
-PARTS = (_head, _samples, _use, _latent_space, _measured, _model, _training, _weights, _limits)
+PARTS = (_head, _samples, _use, _latent_space, _measured, _statistics, _model, _training, _weights, _limits)

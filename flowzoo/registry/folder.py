@@ -64,7 +64,7 @@ def parse_model_file(content, origin):
 
 def check_kinds(facts, origin):
     """Refuses facts whose parts are no objects."""
-    for key in ("data", "metrics", "recipe", "paper", "samples"):
+    for key in ("data", "metrics", "recipe", "paper", "samples", "statistics"):
         if not isinstance(facts.get(key, {}), dict):
             raise RegistryError(f"{key!r} in {origin} must be an object; got {facts[key]!r}.")
 

@@ -36,6 +36,7 @@ OF_WEIGHTS = (
     "parameters",
     "training",
     "metrics",
+    "statistics",
     "speed",
     "fingerprint",
     "directions",

@@ -22,6 +22,7 @@ from flowzoo.training.facts import check_data, check_recipe
 from flowzoo.training.hardware import hardware
 from flowzoo.training.measuring import measure_on_test_split
 from flowzoo.training.optimizer import recipe_optimizer
+from flowzoo.training.statistics import sample_statistics
 from flowzoo.types import PathLike
 
 
@@ -86,6 +87,8 @@ def train(
         facts["training"]["flops"] = flops
     stored = store(model, folder, facts)
     facts["metrics"] = measure_on_test_split(stored, facts["data"], read)
+    if (statistics := sample_statistics(stored, facts, read)) is not None:
+        facts["statistics"] = statistics
     if "attributes" in facts["data"]:
         facts["directions"] = directions_of_attributes(stored, facts["data"], training, read)
     complete(stored, folder, facts)
