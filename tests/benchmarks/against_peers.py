@@ -13,7 +13,7 @@ Each library runs in a process of its own, each peer in a virtual environment th
 --envs (TFP's in flowzoo's). One process measures while the others wait, in rotation; a rate is the
 median of --rounds repetitions of about --seconds each, after warming up until nothing is compiled.
 Peers of under half the fastest peer's rate are measured once. It prints ratios to the fastest peer,
-the seconds of flowzoo's first calls, and all rates.
+the seconds of flowzoo's first calls, beside those of its conditioners alone in Keras, and all rates.
 """
 
 import argparse
@@ -185,8 +185,11 @@ def first_calls(python, libraries):
         environment = {**os.environ, "KERAS_BACKEND": backend}
         for cell in FIRST_CALLS:
             report(f"First calls of {cell} on {backend}")
-            printed, _ = timed([python, "-m", "peers.first_calls", cell], environment)
-            found.setdefault(cell, {})[backend] = json.loads(printed.splitlines()[-1])
+            for of in ("flowzoo", "keras"):
+                printed, _ = timed([python, "-m", "peers.first_calls", cell, of], environment)
+                found.setdefault(cell, {}).setdefault(backend, {}).update(
+                    json.loads(printed.splitlines()[-1])
+                )
         with tempfile.TemporaryDirectory() as folder:
             out = pathlib.Path(folder) / "samples.png"
             command = [
@@ -218,7 +221,7 @@ def timed(command, environment):
 
 
 def first_calls_table(first):
-    """Seconds of flowzoo's first calls, on each backend."""
+    """Seconds of first calls, on each backend."""
     lines = ["| First calls, seconds | TensorFlow | JAX |", "|---|---|---|"]
     for cell, backends in first.items():
         title = CELLS[cell].title + ": " if cell in CELLS else ""
