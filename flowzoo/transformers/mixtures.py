@@ -40,10 +40,9 @@ class Mixture(Transformer):
 
     def _mixture(self, parameters):
         """Log-weights, means and log-scales, each (batch, ..., components, D)."""
-        k = self.components
-        logits, means, raw = (parameters[..., i * k : (i + 1) * k, :] for i in range(3))
+        logits, means, raw = ops.split(parameters, 3, axis=-2)
         # Spread the means: equal components would get equal gradients and stay equal.
-        spread = ops.reshape(ops.linspace(-1.0, 1.0, k + 2)[1:-1], (-1, 1))
+        spread = ops.reshape(ops.linspace(-1.0, 1.0, self.components + 2)[1:-1], (-1, 1))
         means = means + ops.cast(spread, means.dtype)
         return ops.log_softmax(logits, axis=-2), means, soft_clamp(raw, self.log_scale_bound)
 
@@ -149,9 +148,9 @@ class MixtureOfLogistics(Mixture):
 
     def _affine(self, parameters):
         """b and a, and the parameters of the mixture."""
-        parameters = self.by_dimension(parameters)
-        log_scale = soft_clamp(parameters[..., 1, :], self.log_scale_bound)
-        return parameters[..., 0, :], log_scale, self._mixture(parameters[..., 2:, :])
+        shift, log_scale, mixture = ops.split(self.by_dimension(parameters), [1, 2], axis=-2)
+        log_scale = soft_clamp(ops.squeeze(log_scale, axis=-2), self.log_scale_bound)
+        return ops.squeeze(shift, axis=-2), log_scale, self._mixture(mixture)
 
     def inverse(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale, mixture = self._affine(parameters)

@@ -51,18 +51,21 @@ class RationalQuadraticSpline(Transformer):
 
     def _knots(self, parameters):
         """Half the interval's length; widths, heights and slopes of the bins, lists of (batch, ..., D)."""
-        parameters = self.by_dimension(parameters)
-        widths = self._sizes(parameters[..., : self.bins, :], self.bound)
-        heights = self._sizes(parameters[..., self.bins : 2 * self.bins, :], self.bound)
-        ones = ops.ones_like(widths[0])
-        raw = ops.unstack(parameters[..., 2 * self.bins :, :], self.bins - 1, axis=-2)
+        widths, heights, raw = self._parts(parameters, 2)
+        widths, heights = self._sizes(widths, self.bound), self._sizes(heights, self.bound)
+        raw, ones = rows(raw), ops.ones_like(widths[0])
         slopes = [knot_slope(raw[k], widths[k : k + 2], heights[k : k + 2]) for k in range(self.bins - 1)]
         return self.bound, widths, heights, [ones, *slopes, ones]
+
+    def _parts(self, parameters, count):
+        """`count` parts of as many parameters as bins, and the rest, each (batch, ..., parameters, D)."""
+        ends = [self.bins * (k + 1) for k in range(count)]
+        return ops.split(self.by_dimension(parameters), ends, axis=-2)
 
     def _sizes(self, raw, bound):
         """The bins' sizes, which add up to 2 * bound, as a list."""
         parts = SMALLEST + (1 - SMALLEST * self.bins) * ops.softmax(raw, axis=-2)
-        return [2 * bound * part for part in ops.unstack(parts, self.bins, axis=-2)]
+        return [2 * bound * part for part in rows(parts)]
 
     def _bin(self, value, data, bound, widths, heights, slopes):
         """(x0, z0, w, h, d0, d1) of the bin in which a value of the data, or of the latent, lies."""
@@ -128,12 +131,9 @@ class CircularSpline(RationalQuadraticSpline):
         return one
 
     def _knots(self, parameters):
-        parameters = self.by_dimension(parameters)
-        bound = ops.where(self._angles, math.pi, self.bound)
-        bound = ops.cast(bound, parameters.dtype)
-        widths = self._sizes(parameters[..., : self.bins, :], bound)
-        heights = self._sizes(parameters[..., self.bins : 2 * self.bins, :], bound)
-        raw = ops.unstack(parameters[..., 2 * self.bins : 3 * self.bins, :], self.bins, axis=-2)
+        bound = ops.cast(ops.where(self._angles, math.pi, self.bound), parameters.dtype)
+        widths, heights, raw, _ = self._parts(parameters, 3)
+        widths, heights, raw = self._sizes(widths, bound), self._sizes(heights, bound), rows(raw)
         around = [[sizes[k - 1], sizes[k]] for k in range(self.bins) for sizes in (widths, heights)]
         end, *slopes = map(knot_slope, raw, around[::2], around[1::2])
         end = ops.where(self._angles, end, ops.ones_like(end))
@@ -171,6 +171,12 @@ def angle_features(values, angles):
     cosines = ops.where(np.array(angles), ops.cos(values), values)
     sines = [ops.sin(values[:, i : i + 1]) for i, angle in enumerate(angles) if angle]
     return ops.concatenate([cosines, *sines], axis=-1)
+
+
+def rows(parts):
+    """The rows of (batch, ..., n, D) as a list, by a split, whose gradient is one array and no sum of n."""
+    count = parts.shape[-2]
+    return [ops.squeeze(row, axis=-2) for row in ops.split(parts, count, axis=-2)] if count else []
 
 
 def knot_slope(raw, widths, heights):
