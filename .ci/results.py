@@ -20,7 +20,7 @@ from flowzoo.registry import results
 from flowzoo.registry.folder import MODEL_FILE, read_model_file, write_model_file, write_text
 from flowzoo.registry.publish import write_card
 from flowzoo.training.arithmetic import training_flops
-from flowzoo.training.data import reader
+from flowzoo.training.data import labels_for, reader
 from flowzoo.training.hardware import hardware
 from flowzoo.training.statistics import sample_statistics
 
@@ -84,7 +84,8 @@ def main():
             facts["speed"] = speed(folder)
             print(f"{facts['name']}: {facts['speed']['examples_per_second']:,} examples a second", flush=True)
         if arguments.statistics and named:
-            found = sample_statistics(flowzoo.load(folder), facts, reader(facts))
+            flow = flowzoo.load(folder)
+            found = sample_statistics(flow, facts, reader(facts)("test", labels_for(flow, facts["data"])))
             if found is not None:
                 facts["statistics"] = found
         write_model_file(folder, facts)

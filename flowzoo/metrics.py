@@ -89,8 +89,8 @@ def image_statistics(images: ArrayLike) -> dict[str, float]:
         images: (n, H, W, 1 or 3), values 0 ... 255; a few hundred.
 
     Returns: dict of "mean" and "deviation" of all values; "contrast", the mean deviation within one image;
-        "neighbours", the correlation of values beside or below each other; "black" and "white", the shares
-        of values 0 and 255; "png", the mean of `png_bits_per_dim`.
+        "neighbours", the correlation of values beside or below each other, 1 where all are equal; "black" and
+        "white", the shares of values 0 and 255; "png", the mean of `png_bits_per_dim`.
 
     Example:
         >>> stripes = np.tile(np.array([0, 255], "uint8")[:, None], (2, 8, 4, 1))
@@ -100,16 +100,14 @@ def image_statistics(images: ArrayLike) -> dict[str, float]:
     """
     images = np.asarray(images)
     png, values = png_bits_per_dim(images), images.astype("float64")
-    pairs = ((values[:, :-1], values[:, 1:]), (values[:, :, :-1], values[:, :, 1:]))
-    first, second = (np.concatenate([pair[i].ravel() for pair in pairs]) for i in (0, 1))
-    spread = first.std() * second.std()
+    first = np.concatenate([values[:, :-1].ravel(), values[:, :, :-1].ravel()])
+    second = np.concatenate([values[:, 1:].ravel(), values[:, :, 1:].ravel()])
+    varied = np.ptp(first) > 0 and np.ptp(second) > 0
     return {
         "mean": float(values.mean()),
         "deviation": float(values.std()),
         "contrast": float(values.std(axis=(1, 2, 3)).mean()),
-        "neighbours": float(np.mean((first - first.mean()) * (second - second.mean())) / spread)
-        if spread
-        else 1.0,
+        "neighbours": float(np.corrcoef(first, second)[0, 1]) if varied else 1.0,
         "black": float(np.mean(values == 0)),
         "white": float(np.mean(values == 255)),
         "png": float(png.mean()),

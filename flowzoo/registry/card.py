@@ -131,7 +131,7 @@ def _measured(facts):
 
 
 def _statistics(facts):
-    if not {"count", "samples", "images"} <= facts.get("statistics", {}).keys():
+    if not {"count", "temperature", "samples", "images"} <= facts.get("statistics", {}).keys():
         return ""
     found = facts["statistics"]
     text = (

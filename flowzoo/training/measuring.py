@@ -32,12 +32,13 @@ def evaluate_pretrained(
     facts = info(name_or_path)
     check_data(facts, "test")
     read = reader(facts, data_dir, data_file)
-    return measure_on_test_split(load(name_or_path), facts["data"], read, progress)
+    model, data = load(name_or_path), facts["data"]
+    return measure_on_test_split(model, data, read("test", labels_for(model, data)), progress)
 
 
-def measure_on_test_split(model, data, read, progress=None):
-    """What `model.measure` finds on the test split of `data`, facts of a `model.json`."""
-    x, context = read("test", labels_for(model, data))
+def measure_on_test_split(model, data, test, progress=None):
+    """What `model.measure` finds on `test`, examples and contexts of the test split of `data`."""
+    x, context = test
     if data.get("binarize"):
         x = binarize(x)
     options = {key: data[key] for key in ("importance_samples",) if key in data}

@@ -15,7 +15,7 @@ from flowzoo.registry.publish import complete, store
 from flowzoo.training.arithmetic import training_flops
 from flowzoo.training.callbacks import EpochSeconds, StopWhenDiverged
 from flowzoo.training.checkpoints import Checkpoints, loss_of
-from flowzoo.training.data import reader, training_and_validation, training_batches
+from flowzoo.training.data import labels_for, reader, training_and_validation, training_batches
 from flowzoo.training.devices import find_devices
 from flowzoo.training.directions import directions_of_attributes
 from flowzoo.training.facts import check_data, check_recipe
@@ -86,8 +86,9 @@ def train(
     if (flops := training_flops(facts, len(training[0]))) is not None:
         facts["training"]["flops"] = flops
     stored = store(model, folder, facts)
-    facts["metrics"] = measure_on_test_split(stored, facts["data"], read)
-    if (statistics := sample_statistics(stored, facts, read)) is not None:
+    test = read("test", labels_for(stored, facts["data"]))
+    facts["metrics"] = measure_on_test_split(stored, facts["data"], test)
+    if (statistics := sample_statistics(stored, facts, test)) is not None:
         facts["statistics"] = statistics
     if "attributes" in facts["data"]:
         facts["directions"] = directions_of_attributes(stored, facts["data"], training, read)
