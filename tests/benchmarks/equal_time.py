@@ -23,7 +23,7 @@ import keras
 import numpy as np
 
 import flowzoo
-from flowzoo.datasets import load_arrays
+from flowzoo.datasets import ImageBatches, load_arrays
 
 SHAPE = (32, 32, 3)
 
@@ -80,26 +80,23 @@ def train(flow, images, recipe, seconds, folder):
     """Trains for `seconds` of the processor, kept in `folder`; returns (seconds, batches)."""
     folder.mkdir(parents=True, exist_ok=True)
     weights, told = folder / "flow.weights.h5", folder / "told.json"
-    optimizer = keras.optimizers.AdamW if "weight_decay" in recipe else keras.optimizers.Adam
-    decay = {key: recipe[key] for key in ("weight_decay",) if key in recipe}
-    flow.compile(
-        optimizer=optimizer(0.0, global_clipnorm=recipe["clip"], **decay),
-        jit_compile="auto" if isinstance(flow, flowzoo.Glow) else True,
-    )
+    adam = keras.optimizers.Adam(0.0, global_clipnorm=recipe["clip"], weight_decay=recipe.get("weight_decay"))
+    flow.compile(optimizer=adam, jit_compile="auto" if isinstance(flow, flowzoo.Glow) else True)
     flow.initialize(images[:256])
     used, steps, size = 0.0, 0, recipe["batch_size"]
     if told.exists():
         flow.train_on_batch(images[:size])  # makes the optimizer's variables
         flow.load_weights(weights)
         used, steps = json.loads(told.read_text())
-    per_epoch, begun, saved = len(images) // size, steps, used
+    per_epoch, begun, saved = len(images) // size, steps, used  # whole batches
     while used < seconds:
-        order = np.random.default_rng(steps // per_epoch).permutation(len(images))
-        chosen = order[steps % per_epoch * size :][:size]
+        if steps == begun or steps % per_epoch == 0:
+            batches = ImageBatches(images, batch_size=size, seed=0, epoch=steps // per_epoch)
+        x = batches[steps % per_epoch]
         start, share = time.process_time(), used / seconds
         rate = recipe["rate"] * min(1, steps / recipe["warmup"]) * (1 + math.cos(math.pi * share)) / 2
         flow.optimizer.learning_rate = rate
-        bits = flow.train_on_batch(images[chosen], return_dict=True)["bits_per_dim"]
+        bits = flow.train_on_batch(x, return_dict=True)["bits_per_dim"]
         steps += 1
         if steps > begun + 2:
             used += time.process_time() - start
